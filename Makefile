@@ -1,0 +1,52 @@
+# make up: the whole cluster on this machine. make help: everything else.
+PYTHON ?= python3
+CLUSTER = $(PYTHON) cluster.py
+RUN = .venv/bin
+# Each service is a flat folder with its own main.py, so each is type-checked by itself.
+FOLDERS = coordinator timestamp-service metrics-collector cabinet-service seer-service
+
+.DEFAULT_GOAL := help
+.PHONY: help up down clean status logs stop kill start freeze thaw setup venv format lint types quick-tests \
+	slow-tests check test
+
+help:
+	@echo "make up | status | down | clean      start the cluster, look at it, end it, remove its data"
+	@echo "make stop | kill | start | freeze | thaw NODE=replica-1      a node or a service"
+	@echo "make logs [NODE=coordinator] [FOLLOW=1]"
+	@echo "make check | test | format      fast checks; every test there is; format the source"
+	@echo "CLUSTER_DIR=… PORT_OFFSET=… MYSQLD=… PYTHON=…      another cluster, server or Python"
+
+up down clean status setup:
+	@$(CLUSTER) $@
+
+stop kill start freeze thaw:
+	@$(CLUSTER) $@ $(NODE)
+
+logs:
+	@$(CLUSTER) logs $(if $(FOLLOW),--follow) $(NODE)
+
+venv:
+	@$(CLUSTER) venv --tests
+
+format: venv
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+lint: venv
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+
+types: venv
+	$(RUN)/mypy $(wildcard *.py) tests
+	set -e; for folder in $(FOLDERS); do $(RUN)/mypy $$folder; done
+
+quick-tests: venv
+	$(RUN)/python -m pytest -q tests/unit tests/contract
+
+slow-tests: venv
+	$(RUN)/python -m pytest -q tests --ignore=tests/unit --ignore=tests/contract
+
+# `make check test` runs nothing twice.
+check: lint types quick-tests
+
+test: quick-tests slow-tests

@@ -1,0 +1,150 @@
+"""Cabinet service: proposes, over HTTP, which replicas a write should wait for.
+
+Wiring only: the rule is in quorum_selection.py, the shapes in cabinet_contract.py. A request reads the collector once
+and answers from that one reading, so weights of two moments never meet in one proposal.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import httpx
+from cabinet_contract import CabinetError, CabinetHealth, QuorumAnswer, QuorumRefusal, SelectQuorumRequest
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from metrics_client import CollectorUnavailableError, MetricsClient
+from metrics_contract import ClusterMetrics
+from pydantic import Field, HttpUrl
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from quorum_selection import QuorumRequestError, select_quorum
+from starlette.exceptions import HTTPException
+
+# the master of a cluster in which nobody has been elected yet
+MASTER_INITIAL = "mysql-master"
+
+
+class CabinetSettings(BaseSettings):
+    """From the environment, names in capitals. Refused at start when out of range."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    metrics_url: HttpUrl = HttpUrl("http://127.0.0.1:8003")
+    # above 5 s the coordinator has long decided without advice
+    metrics_timeout_ms: int = Field(default=250, ge=1, le=5_000)
+    # 0 asks anew every time; above 1 s the advice would be about another cluster than the one that is there
+    metrics_cache_ms: int = Field(default=100, ge=0, le=1_000)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: CabinetSettings = app.state.settings
+    metrics = MetricsClient(
+        str(settings.metrics_url),
+        timeout_ms=settings.metrics_timeout_ms,
+        cache_ms=settings.metrics_cache_ms,
+        transport=app.state.transport,
+    )
+    app.state.metrics = metrics
+    try:
+        yield
+    finally:
+        await metrics.aclose()
+
+
+def metrics_of(request: Request) -> MetricsClient:
+    metrics: MetricsClient = request.app.state.metrics
+    return metrics
+
+
+Metrics = Annotated[MetricsClient, Depends(metrics_of)]
+router = APIRouter()
+
+
+@router.post(
+    "/select-quorum",
+    response_model=QuorumAnswer,
+    responses={422: {"model": CabinetError}, 503: {"model": QuorumRefusal}},
+)
+async def select(body: SelectQuorumRequest, metrics: Metrics) -> QuorumAnswer | JSONResponse:
+    cluster = await metrics.read()
+    master = _master_to_leave_out(body.master, cluster)
+    selection = select_quorum(cluster.nodes, master=master, operation=body.operation, quorum_size=body.quorum_size)
+    if not selection.satisfied:
+        refusal = QuorumRefusal(
+            message=f"{selection.reason}. Bring replicas back and ask again.",
+            operation=body.operation,
+            quorum_size=selection.quorum_size,
+            weights=dict(selection.weights),
+            excluded=dict(selection.excluded),
+            master=master,
+        )
+        return JSONResponse(refusal.model_dump(), status_code=503)
+    return QuorumAnswer(
+        operation=body.operation,
+        quorum=list(selection.quorum),
+        quorum_size=selection.quorum_size,
+        weights=dict(selection.weights),
+        excluded=dict(selection.excluded),
+        master=master,
+        reason=selection.reason,
+    )
+
+
+@router.get("/health")
+async def health(metrics: Metrics) -> CabinetHealth:
+    """200 without the collector too: restarting this service would not bring the collector back."""
+    try:
+        await metrics.read()
+    except CollectorUnavailableError as error:
+        return CabinetHealth(metrics_collector=f"unreachable: {error}")
+    return CabinetHealth(metrics_collector="reachable")
+
+
+def _master_to_leave_out(asked: str | None, cluster: ClusterMetrics) -> str:
+    if asked is None:
+        return cluster.master or MASTER_INITIAL
+    if asked not in cluster.nodes:
+        raise QuorumRequestError(
+            f"master {asked!r} is not a node of this cluster; known: {', '.join(sorted(cluster.nodes))}"
+        )
+    return asked
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse(CabinetError(message=message).model_dump(), status_code=status)
+
+
+async def _on_malformed_body(_: Request, error: RequestValidationError) -> JSONResponse:
+    faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
+    return _error(422, f'{faults}. Send Content-Type: application/json and a body such as {{"operation": "write"}}.')
+
+
+async def _on_impossible_request(_: Request, error: QuorumRequestError) -> JSONResponse:
+    return _error(422, f"{error}.")
+
+
+async def _on_missing_metrics(_: Request, error: CollectorUnavailableError) -> JSONResponse:
+    return _error(
+        503, f"{error}. No quorum can be proposed; until it is back, wait for whichever replicas answer first."
+    )
+
+
+async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
+    return _error(error.status_code, f"{error.detail}: this service has POST /select-quorum and GET /health.")
+
+
+def create_app(settings: CabinetSettings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+    """`transport` is how the collector is reached; None is the network."""
+    app = FastAPI(title="Cabinet service", lifespan=lifespan)
+    app.state.settings = settings
+    app.state.transport = transport
+    app.include_router(router)
+    app.exception_handler(RequestValidationError)(_on_malformed_body)
+    app.exception_handler(QuorumRequestError)(_on_impossible_request)
+    app.exception_handler(CollectorUnavailableError)(_on_missing_metrics)
+    app.exception_handler(HTTPException)(_on_http_error)
+    return app
+
+
+app = create_app(CabinetSettings())

@@ -1,0 +1,375 @@
+"""A MySQL node as the protocol sees it: carries out one effect and returns its reply.
+
+Three connections a node, so that a long command never delays a short one: `writer` (batches and rows), `control` (fence,
+confirmation), `log` (reads of the log for other nodes' sake). Failures become CommandFailed with what may be concluded.
+
+Hard case: the fence finds its lock held by a transaction of a coordinator that is frozen, deposed, or this one's own before
+it reconnected. Waiting for it would hand the cluster to whoever sleeps: its connections are ended (KILL) and the fence tried
+again. A plain read of the epoch would not do: a paused COMMIT was seen to be accepted after it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from adapters import audit, node_sql
+from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
+from replication.log import LogEnd, LogRow, Position
+from replication.messages import (
+    Admit,
+    Admitted,
+    BatchCommitted,
+    BatchExecuted,
+    BatchRolledBack,
+    Certainty,
+    CommitBatch,
+    ConfirmEpoch,
+    Disturbed,
+    Diverged,
+    EpochSeen,
+    ExecuteBatch,
+    Executed,
+    Fence,
+    Fenced,
+    LogRead,
+    Misplaced,
+    NodeEffect,
+    NodeStatus,
+    Outbid,
+    Outcome,
+    PositionsRead,
+    PrepareRow,
+    ReadLog,
+    ReadPositions,
+    Rejected,
+    Reply,
+    RollBackBatch,
+    RowPrepared,
+    RowsStored,
+    StoreRows,
+)
+
+LOCK_HELD_ERRNO = 3572
+"""FOR UPDATE NOWAIT found the row locked."""
+NO_SUCH_THREAD_ERRNO = 1094
+
+DISTURBANCES = frozenset(
+    {
+        1021,  # disk full
+        1026,  # error writing file
+        1030,  # error from the storage engine
+        1037,  # out of memory
+        1038,  # out of sort memory
+        1041,  # out of memory
+        1114,  # the table is full
+        1135,  # cannot create a thread
+        1180,  # error during COMMIT
+        1181,  # error during ROLLBACK
+        1205,  # lock wait time-out
+        1206,  # lock table full
+        1213,  # deadlock
+        1290,  # the server runs with an option that prevents it (read_only)
+        1317,  # query interrupted
+        1637,  # too many active transactions
+        1792,  # read-only transaction
+        1836,  # read-only mode
+        3024,  # statement time exceeded
+        3170,  # memory capacity exceeded
+    }
+)
+"""MySQL errors that speak of the surroundings, not of the statement: never a request's result."""
+
+
+class CommandFailed(Exception):
+    """The command brought no reply."""
+
+    def __init__(self, certainty: Certainty, reason: str) -> None:
+        super().__init__(reason)
+        self.certainty = certainty
+        self.reason = reason
+
+
+class NodeTimeouts:
+    """How long each kind of command may take, in seconds."""
+
+    def __init__(self, *, connect_s: float, confirm_s: float, fence_s: float, store_s: float) -> None:
+        self.connect_s = connect_s
+        self.confirm_s = confirm_s
+        self.fence_s = fence_s
+        self.store_s = store_s
+
+
+class MySQLNode:
+    """One node's connections and commands."""
+
+    def __init__(self, name: str, host: str, port: int, password: str, database: str, timeouts: NodeTimeouts) -> None:
+        self.name = name
+        self._timeouts = timeouts
+
+        def session() -> MySQLSession:
+            return MySQLSession(
+                host,
+                port,
+                "coordinator",
+                password,
+                setup=[node_sql.SESSION, f"USE `{database}`"],
+                connect_timeout_s=timeouts.connect_s,
+            )
+
+        self._writer, self._control, self._log = session(), session(), session()
+        self._handlers: dict[type, Callable[[Any], Awaitable[Reply]]] = {
+            Fence: self._fence,
+            Admit: self._admit,
+            ExecuteBatch: self._execute_batch,
+            PrepareRow: self._prepare_row,
+            CommitBatch: self._commit_batch,
+            RollBackBatch: self._roll_back_batch,
+            StoreRows: self._store_rows,
+            ReadLog: self._read_log,
+            ReadPositions: self._read_positions,
+            ConfirmEpoch: self._confirm_epoch,
+        }
+
+    async def carry_out(self, effect: NodeEffect) -> Reply:
+        """Raises CommandFailed."""
+        try:
+            return await self._handlers[type(effect)](effect)
+        except ConnectionBroken as broken:
+            certainty = Certainty.UNKNOWN if broken.sent else Certainty.NOT_APPLIED
+            raise CommandFailed(certainty, str(broken)) from broken
+        except ServerError as error:
+            raise CommandFailed(Certainty.NOT_APPLIED, str(error)) from error
+        except audit.SettingRefused as refused:
+            self.close()
+            raise CommandFailed(Certainty.NOT_APPLIED, f"refused: {refused}") from refused
+
+    def close(self) -> None:
+        for session in (self._writer, self._control, self._log):
+            session.close()
+
+    # ------------------------------------------------------------------------------------------ fence
+
+    async def _fence(self, effect: Fence) -> Reply:
+        # whatever the writer was at belongs to an epoch that is over
+        self._writer.close()
+        self._log.close()
+        async with self._control.lock:
+            if not self._control.is_open:
+                await self._audit()
+            status = await self._lock_and_look()
+            if status.epoch > effect.epoch or (status.epoch == effect.epoch and status.owner != effect.owner):
+                await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
+                return Outbid(status)
+            owner = node_sql.quote(effect.owner)
+            update = f"UPDATE _replication.meta SET epoch = {effect.epoch}, owner = {owner} WHERE id = 1"
+            await self._control.run([update, "COMMIT"], self._timeouts.fence_s)
+        return Fenced(status)
+
+    async def _audit(self) -> None:
+        results = await self._control.run(
+            ["SET timestamp = 1", audit.AUDIT, "SET timestamp = DEFAULT", "COMMIT"], self._timeouts.fence_s
+        )
+        try:
+            audit.check(results[1].rows[0])
+        except audit.SettingRefused:
+            self._control.close()
+            raise
+
+    async def _lock_and_look(self) -> NodeStatus:
+        """Lock the meta row, ending whoever holds it, and read everything under the lock."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._timeouts.fence_s
+        lock = ["START TRANSACTION", node_sql.LOCK + " NOWAIT"]
+        while True:
+            try:
+                results = await self._control.run([*lock, *LOOK], self._timeouts.fence_s)
+                return status_of(results[2:])
+            except ServerError as error:
+                if error.errno != LOCK_HELD_ERRNO or loop.time() > give_up_at:
+                    raise
+            await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
+            await self._end_other_coordinators()
+            await asyncio.sleep(0.005)  # the ended transaction is rolled back by its own thread
+
+    async def _end_other_coordinators(self) -> None:
+        """End every other connection of this account: a user may see and end its own without a privilege."""
+        mine, threads = await self._control.run(["SELECT CONNECTION_ID()", "SHOW PROCESSLIST"], self._timeouts.fence_s)
+        for thread in threads.rows:
+            if thread[0] != mine.rows[0][0] and thread[1] == "coordinator":
+                try:
+                    await self._control.run([f"KILL {thread[0]}"], self._timeouts.fence_s)
+                except ServerError as error:
+                    if error.errno != NO_SUCH_THREAD_ERRNO:
+                        raise
+
+    async def _admit(self, effect: Admit) -> Reply:
+        async with self._control.lock:
+            status = await self._lock_and_look()
+            if (status.epoch, status.owner) != (effect.epoch, effect.owner):
+                await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
+                return Outbid(status)
+            update = f"UPDATE _replication.meta SET cluster_id = {node_sql.quote(effect.cluster_id)} WHERE id = 1"
+            await self._control.run([update, "COMMIT"], self._timeouts.fence_s)
+        return Admitted()
+
+    async def _confirm_epoch(self, _: ConfirmEpoch) -> Reply:
+        async with self._control.lock:
+            results = await self._control.run([node_sql.FENCE, "COMMIT"], self._timeouts.confirm_s)
+        epoch, owner = results[0].rows[0]
+        return EpochSeen(epoch, owner)
+
+    # ------------------------------------------------------------------------------------------ master
+
+    async def _execute_batch(self, effect: ExecuteBatch) -> Reply:
+        async with self._writer.lock:
+            outcomes: list[Outcome] = []
+            opening = node_sql.begin_batch(effect)
+            while True:
+                results: list[StatementResult] = []
+                statements = opening + node_sql.run_requests(effect, len(outcomes))
+                disturbance: Outcome | None = None
+                if statements:
+                    try:
+                        await self._writer.run(statements, self._timeouts.store_s, results)
+                    except ServerError as error:
+                        if opening and error.place < len(opening):
+                            return await self._misplaced(error)
+                        disturbance = outcome_of(error)
+                outcomes += [Executed(r.rows_affected, r.insert_id) for r in results[len(opening) + 1 :: 2]]
+                if disturbance is None:
+                    return BatchExecuted(tuple(outcomes))
+                outcomes.append(disturbance)
+                if isinstance(disturbance, Disturbed) or len(outcomes) == len(effect.requests):
+                    return BatchExecuted(tuple(outcomes))
+                opening = []
+
+    async def _prepare_row(self, effect: PrepareRow) -> Reply:
+        async with self._writer.lock:
+            await self._in_transaction(node_sql.prepare_row(effect))
+        return RowPrepared()
+
+    async def _commit_batch(self, _: CommitBatch) -> Reply:
+        async with self._writer.lock:
+            await self._in_transaction(["COMMIT"])
+        return BatchCommitted()
+
+    async def _roll_back_batch(self, _: RollBackBatch) -> Reply:
+        async with self._writer.lock:
+            await self._in_transaction(["ROLLBACK"])
+        return BatchRolledBack()
+
+    async def _in_transaction(self, statements: list[str]) -> None:
+        """Go on in the open transaction; on a new connection there is none, and a COMMIT would commit nothing."""
+        if not self._writer.is_open:
+            raise ConnectionBroken("the connection of the open transaction is gone", sent=False)
+        try:
+            await self._writer.run(statements, self._timeouts.store_s)
+        except ServerError:
+            self._writer.close()
+            raise
+
+    # ------------------------------------------------------------------------------------------ replicas
+
+    async def _store_rows(self, effect: StoreRows) -> Reply:
+        statements, expected = node_sql.store_rows(effect)
+        results: list[StatementResult] = []
+        async with self._writer.lock:
+            try:
+                await self._writer.run(statements, self._timeouts.store_s, results)
+            except ServerError as error:
+                if error.errno == node_sql.GUARD_FAILED_ERRNO and error.place == 2:
+                    return await self._misplaced(error)
+                await self._writer.run(["ROLLBACK"], self._timeouts.store_s)
+                if error.place in expected and error.errno not in DISTURBANCES:
+                    return Diverged(f"{statements[error.place][:200]} failed here only: {error}")
+                raise
+        for place, rows_affected in expected.items():
+            if results[place].rows_affected != rows_affected:
+                found = results[place].rows_affected
+                return Diverged(f"{statements[place][:200]} changed {found} rows here, {rows_affected} on the master")
+        log_end = effect.append[-1].position if effect.append else effect.drop_after or effect.log_end
+        applied = effect.apply[-1][0].last_timestamp if effect.apply else effect.applied_timestamp
+        return RowsStored(log_end, applied)
+
+    async def _misplaced(self, error: ServerError) -> Reply:
+        """The guard failed (or the fence row could not be locked): read under the lock what is true."""
+        if error.errno != node_sql.GUARD_FAILED_ERRNO:
+            await self._writer.run(["ROLLBACK"], self._timeouts.fence_s)
+            raise error
+        results = await self._writer.run([*LOOK, "ROLLBACK"], self._timeouts.fence_s)
+        return Misplaced(status_of(results))
+
+    # ------------------------------------------------------------------------------------------ log
+
+    async def _read_log(self, effect: ReadLog) -> Reply:
+        columns = "last_timestamp, first_timestamp, epoch, previous_timestamp, previous_epoch, entries_total"
+        async with self._log.lock:
+            sizes = await self._log.run(
+                [
+                    "SELECT last_timestamp, LENGTH(payload) FROM _replication.log"
+                    f" WHERE last_timestamp > {effect.after_timestamp} ORDER BY last_timestamp LIMIT 1000"
+                ],
+                self._timeouts.store_s,
+            )
+            upto, total = effect.after_timestamp, 0
+            for count, (timestamp, size) in enumerate(sizes[0].rows):
+                total += size
+                if total > effect.bytes_max and count > 0:
+                    break
+                upto = timestamp
+            before, rows, _ = await self._log.run(
+                [
+                    "SELECT epoch, last_timestamp, entries_total, checksum FROM _replication.log"
+                    f" WHERE last_timestamp <= {effect.after_timestamp} ORDER BY last_timestamp DESC LIMIT 1",
+                    f"SELECT {columns}, payload, checksum FROM _replication.log"
+                    f" WHERE last_timestamp > {effect.after_timestamp} AND last_timestamp <= {upto}"
+                    " ORDER BY last_timestamp",
+                    "COMMIT",
+                ],
+                self._timeouts.store_s,
+            )
+        if not before.rows:
+            raise CommandFailed(Certainty.NOT_APPLIED, f"the log does not reach back to {effect.after_timestamp}")
+        return LogRead(tuple(LogRow(*row) for row in rows.rows), log_end_of(before))
+
+    async def _read_positions(self, effect: ReadPositions) -> Reply:
+        async with self._log.lock:
+            results = await self._log.run(
+                [
+                    "SELECT epoch, last_timestamp FROM _replication.log WHERE last_timestamp"
+                    f" BETWEEN {effect.first_timestamp} AND {effect.last_timestamp} ORDER BY last_timestamp",
+                    "COMMIT",
+                ],
+                self._timeouts.store_s,
+            )
+        return PositionsRead(tuple(Position(epoch, timestamp) for epoch, timestamp in results[0].rows))
+
+
+LOOK = [node_sql.META, node_sql.LOG_END, node_sql.TAIL]
+
+
+def log_end_of(result: StatementResult) -> LogEnd:
+    epoch, timestamp, entries_total, checksum = cast(tuple[int, int, int, bytes], result.rows[0])
+    return LogEnd(Position(epoch, timestamp), entries_total, checksum)
+
+
+def status_of(results: list[StatementResult]) -> NodeStatus:
+    """Results of LOOK -> what the node says of itself."""
+    meta, log_end, tail = results[:3]
+    cluster_id, epoch, owner, master, committed, applied, applied_entries = meta.rows[0]
+    return NodeStatus(
+        cluster_id=cluster_id,
+        epoch=epoch,
+        owner=owner,
+        master=master,
+        log_end=log_end_of(log_end),
+        committed_timestamp=committed,
+        applied_timestamp=applied,
+        applied_entries=applied_entries,
+        tail=tuple(Position(epoch, timestamp) for epoch, timestamp in tail.rows),
+    )
+
+
+def outcome_of(error: ServerError) -> Outcome:
+    kind = Disturbed if error.errno in DISTURBANCES else Rejected
+    return kind(error.errno, error.sqlstate, error.message)

@@ -1,0 +1,138 @@
+"""One MySQL connection that is either in a known state or closed.
+
+A connection on which anything went wrong but an error that MySQL itself reported is closed and never used again: after a
+time-out the old answer may still come, to the next question. PyMySQL blocks and would need a thread a node; asyncmy is
+asyncio all the way and parses in C (coordinator/DESIGN.md has the figures).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import asyncmy
+from asyncmy.errors import Error as DriverError
+from asyncmy.errors import MySQLError
+
+CLIENT_ERRNO_FIRST, CLIENT_ERRNO_LAST = 2000, 2999
+"""Errors that the client library makes up: the connection is gone."""
+
+
+class ConnectionBroken(Exception):
+    """No connection, or it broke. `sent` False: the command certainly did not reach the server."""
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.sent = sent
+
+
+class ServerError(Exception):
+    """An error that MySQL reported; the connection is in order. `place`: which statement of the packet it was."""
+
+    def __init__(self, errno: int, sqlstate: str, message: str, place: int) -> None:
+        super().__init__(f"{errno} ({sqlstate}): {message}")
+        self.errno = errno
+        self.sqlstate = sqlstate
+        self.message = message
+        self.place = place
+
+
+class StatementResult:
+    """What one statement of a packet did."""
+
+    __slots__ = ("columns", "insert_id", "rows", "rows_affected")
+
+    def __init__(self, rows_affected: int, insert_id: int, columns: Any, rows: Any) -> None:
+        self.rows_affected = rows_affected
+        self.insert_id = insert_id
+        self.columns = columns
+        """DB-API descriptions, or None where the statement has no result set."""
+        self.rows: Sequence[tuple[Any, ...]] = rows
+
+
+class MySQLSession:
+    """A lazily opened connection. Not for concurrent use: its owner holds `lock` around each command."""
+
+    def __init__(
+        self, host: str, port: int, user: str, password: str, *, setup: Sequence[str], connect_timeout_s: float
+    ) -> None:
+        self._where = {"host": host, "port": port, "user": user, "password": password}
+        self._setup = setup
+        self._connect_timeout_s = connect_timeout_s
+        self._connection: Any = None
+        self.lock = asyncio.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    async def run(
+        self, statements: Sequence[str], timeout_s: float, into: list[StatementResult] | None = None
+    ) -> list[StatementResult]:
+        """Run the statements in one round trip. Results are added to `into` as they come, so a ServerError loses none.
+
+        Raises ServerError (the statements behind it have not run) and ConnectionBroken.
+        """
+        results: list[StatementResult] = [] if into is None else into
+        if self._connection is None:
+            await self._open()
+        first = len(results)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._exchange("; ".join(statements), results)
+        except TimeoutError:
+            self.close()
+            raise ConnectionBroken(f"no answer within {timeout_s * 1000:.0f} ms", sent=True) from None
+        except MySQLError as error:
+            errno, message = _errno_and_message(error)
+            if errno is None or CLIENT_ERRNO_FIRST <= errno <= CLIENT_ERRNO_LAST:
+                self.close()
+                raise ConnectionBroken(f"the connection broke: {message}", sent=True) from error
+            sqlstate = str(error.sqlstate or "HY000")
+            raise ServerError(errno, sqlstate, message, len(results) - first) from error
+        except OSError as error:
+            self.close()
+            raise ConnectionBroken(f"the connection broke: {error}", sent=True) from error
+        except BaseException:
+            self.close()
+            raise
+        return results
+
+    async def _exchange(self, text: str, results: list[StatementResult]) -> None:
+        cursor = self._connection.cursor()
+        await cursor.execute(text)
+        while True:
+            rows: Any = await cursor.fetchall() if cursor.description else ()
+            results.append(StatementResult(cursor.rowcount, cursor.lastrowid or 0, cursor.description, rows))
+            if not await cursor.nextset():
+                return
+
+    async def _open(self) -> None:
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                self._connection = await asyncmy.connect(**self._where, charset="utf8mb4", autocommit=None)
+                for statement in self._setup:
+                    async with self._connection.cursor() as cursor:
+                        await cursor.execute(statement)
+        except TimeoutError:
+            self.close()
+            reason = f"no connection within {self._connect_timeout_s * 1000:.0f} ms"
+            raise ConnectionBroken(reason, sent=False) from None
+        except (DriverError, OSError) as error:
+            self.close()
+            raise ConnectionBroken(f"cannot connect: {_errno_and_message(error)[1]}", sent=False) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drop the connection without a word; an open transaction on the server vanishes when the server notices."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _errno_and_message(error: BaseException) -> tuple[int | None, str]:
+    arguments = error.args
+    if len(arguments) >= 2 and isinstance(arguments[0], int):
+        return arguments[0], str(arguments[1])
+    return None, str(error) or type(error).__name__

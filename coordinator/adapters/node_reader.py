@@ -1,0 +1,67 @@
+"""Users' SELECTs at one node: a small pool of connections of the account `reader`.
+
+The second net under the parser: the account may only SELECT, and its transactions are read-only. Each statement is its own
+transaction (autocommit), so each read sees what is committed at its moment; a connection left in an open snapshot would go
+on showing the past.
+"""
+
+import asyncio
+
+from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
+
+DENIED_ERRNO = 1142
+
+
+class RowsExceeded(Exception):
+    """The result has more rows than an answer may have."""
+
+
+class NodeReader:
+    """Bounded pool; waiters are served in order."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        password: str,
+        database: str,
+        *,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        rows_max: int,
+        connections_max: int,
+    ) -> None:
+        self._read_timeout_s = read_timeout_s
+        self._rows_max = rows_max
+        setup = [
+            "SET SESSION autocommit = 1, transaction_read_only = 1, time_zone = '+00:00',"
+            f" max_execution_time = {int(read_timeout_s * 1000)}, sql_select_limit = {rows_max + 1},"
+            " collation_connection = 'utf8mb4_0900_ai_ci'",
+            f"USE `{database}`",
+        ]
+        self._idle = [
+            MySQLSession(host, port, "reader", password, setup=setup, connect_timeout_s=connect_timeout_s)
+            for _ in range(connections_max)
+        ]
+        self._free = asyncio.Semaphore(connections_max)
+
+    async def read(self, sql: str) -> StatementResult:
+        """Raises ServerError, ConnectionBroken, RowsExceeded."""
+        async with self._free:
+            session = self._idle.pop()  # the one used last: its connection is open
+            try:
+                # the server ends the statement itself; the margin is for its answer
+                results = await session.run([sql], self._read_timeout_s + 1.0)
+            finally:
+                self._idle.append(session)
+        result = results[0]
+        if len(result.rows) > self._rows_max:
+            raise RowsExceeded(f"the result has more than {self._rows_max} rows: add a LIMIT or a WHERE")
+        return result
+
+    def close(self) -> None:
+        for session in self._idle:
+            session.close()
+
+
+__all__ = ["ConnectionBroken", "NodeReader", "RowsExceeded", "ServerError"]

@@ -1,0 +1,134 @@
+"""The SQL that carries out an effect on a node, as text. Pure.
+
+One command is one packet of several statements and one round trip. MySQL runs them in order and stops at the first error,
+so a *guard* that fails keeps everything behind it, the COMMIT included, from running: the guard compares the fence and the
+positions under the lock of the meta row, and fails by a subquery with two rows (errno 1242) where they differ.
+
+Users' statements are spliced into the packet: `query_parser` lets no text pass that could end a statement early.
+"""
+
+from collections.abc import Iterable
+
+from replication.log import Batch, LogRow, Position
+from replication.messages import ExecuteBatch, PrepareRow, StoreRows
+
+GUARD_FAILED_ERRNO = 1242
+
+SESSION = (
+    "SET SESSION autocommit = 0, time_zone = '+00:00', foreign_key_checks = 1, unique_checks = 1,"
+    " sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+    "NO_ENGINE_SUBSTITUTION', group_concat_max_len = 1048576, innodb_lock_wait_timeout = 2, sql_safe_updates = 0,"
+    " transaction_isolation = 'READ-COMMITTED', collation_connection = 'utf8mb4_0900_ai_ci', div_precision_increment = 4"
+)
+"""Every variable that a statement's result may depend on, said out loud. READ-COMMITTED: a guard that waited for the lock
+must see what its former holder committed."""
+
+LOCK = "SELECT id FROM _replication.meta WHERE id = 1 FOR UPDATE"
+META = (
+    "SELECT cluster_id, epoch, owner, master, committed_timestamp, applied_timestamp, applied_entries"
+    " FROM _replication.meta WHERE id = 1"
+)
+LOG_END = (
+    "SELECT epoch, last_timestamp, entries_total, checksum FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1"
+)
+TAIL = (
+    "SELECT l.epoch, l.last_timestamp FROM _replication.log AS l, _replication.meta AS m"
+    " WHERE m.id = 1 AND l.last_timestamp >= m.applied_timestamp ORDER BY l.last_timestamp"
+)
+FENCE = "SELECT epoch, owner FROM _replication.meta WHERE id = 1"
+
+
+def quote(text: str) -> str:
+    """A string literal of names that we made ourselves (owner, node and cluster names)."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def guard(epoch: int, owner: str, log_end: Position, applied_timestamp: int | None) -> str:
+    applied = "" if applied_timestamp is None else f" AND m.applied_timestamp = {applied_timestamp}"
+    return (
+        f"SELECT IF(m.epoch = {epoch} AND m.owner = {quote(owner)}{applied}"
+        f" AND l.epoch = {log_end.epoch} AND l.last_timestamp = {log_end.timestamp}, 1, (SELECT 1 UNION ALL SELECT 2))"
+        " FROM _replication.meta AS m,"
+        " (SELECT epoch, last_timestamp FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1) AS l WHERE m.id = 1"
+    )
+
+
+def begin(epoch: int, owner: str, log_end: Position, applied_timestamp: int | None) -> list[str]:
+    return ["START TRANSACTION", LOCK, guard(epoch, owner, log_end, applied_timestamp)]
+
+
+def set_time(now_us: int) -> str:
+    return f"SET timestamp = {now_us // 1_000_000}.{now_us % 1_000_000:06d}"
+
+
+def pins(timestamp: int, insert_id: int, rand_seed: int) -> str:
+    """What one entry's effect depends on beside the batch's time."""
+    text = f"SET @write_timestamp = {timestamp}"
+    if insert_id:
+        text += f", insert_id = {insert_id}"
+    if rand_seed:
+        text += f", rand_seed1 = {rand_seed & 0x3FFFFFFF}, rand_seed2 = {rand_seed >> 30 & 0x3FFFFFFF}"
+    return text
+
+
+def insert_rows(rows: Iterable[LogRow]) -> str:
+    values = ", ".join(
+        f"({row.last_timestamp}, {row.first_timestamp}, {row.epoch}, {row.previous_timestamp}, {row.previous_epoch},"
+        f" {row.entries_total}, x'{row.payload.hex()}', x'{row.checksum.hex()}')"
+        for row in rows
+    )
+    return (
+        "INSERT INTO _replication.log (last_timestamp, first_timestamp, epoch, previous_timestamp, previous_epoch,"
+        f" entries_total, payload, checksum) VALUES {values}"
+    )
+
+
+def begin_batch(effect: ExecuteBatch) -> list[str]:
+    return [*begin(effect.epoch, effect.owner, effect.previous, None), set_time(effect.now_us)]
+
+
+def run_requests(effect: ExecuteBatch, start: int) -> list[str]:
+    """Two statements a request, from request number `start` on: its pins and its text."""
+    statements: list[str] = []
+    for timestamp, request in effect.requests[start:]:
+        statements.append(pins(timestamp, 0, request.rand_seed if request.uses_random else 0))
+        statements.append(request.sql)
+    return statements
+
+
+def update_meta(committed: int, master: str, applied: LogRow | None) -> str:
+    moved = (
+        f", applied_timestamp = {applied.last_timestamp}, applied_entries = {applied.entries_total}" if applied else ""
+    )
+    return (
+        f"UPDATE _replication.meta SET committed_timestamp = {committed}, master = {quote(master)}{moved} WHERE id = 1"
+    )
+
+
+def prepare_row(effect: PrepareRow) -> list[str]:
+    return [insert_rows([effect.row]), update_meta(effect.row.last_timestamp, effect.master, effect.row)]
+
+
+def store_rows(effect: StoreRows) -> tuple[list[str], dict[int, int]]:
+    """The statements, and for each that is a user's its expected rows affected (by its place in the list)."""
+    statements = begin(effect.epoch, effect.owner, effect.log_end, effect.applied_timestamp)
+    if effect.drop_after is not None:
+        statements.append(f"DELETE FROM _replication.log WHERE last_timestamp > {effect.drop_after.timestamp}")
+    if effect.append:
+        statements.append(insert_rows(effect.append))
+    expected: dict[int, int] = {}
+    for _, batch in effect.apply:
+        statements.extend(_apply(batch, len(statements), expected))
+    applied = effect.apply[-1][0] if effect.apply else None
+    statements.append(update_meta(effect.committed_timestamp, effect.master, applied))
+    statements.append("COMMIT")
+    return statements, expected
+
+
+def _apply(batch: Batch, place: int, expected: dict[int, int]) -> list[str]:
+    statements = [set_time(batch.now_us)] if batch.entries else []
+    for entry in batch.entries:
+        statements.append(pins(entry.timestamp, entry.insert_id, entry.rand_seed))
+        expected[place + len(statements)] = entry.rows_affected
+        statements.append(entry.sql)
+    return statements

@@ -1,0 +1,92 @@
+"""The coordinator's settings: read once, frozen, refused at start where they contradict each other."""
+
+from typing import Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from replication.state import MILLISECOND_NS, ReplicationSettings
+
+
+class CoordinatorSettings(BaseSettings):
+    """Environment variables of the same names in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    nodes: str = (
+        "mysql-master=127.0.0.1:13306,replica-1=127.0.0.1:13307,replica-2=127.0.0.1:13308,replica-3=127.0.0.1:13309"
+    )
+    """name=host:port, comma-separated. The first is the original master."""
+    database: str = Field(default="distributed_db", pattern=r"^[A-Za-z0-9_]+$")
+    coordinator_db_password: SecretStr
+    reader_db_password: SecretStr
+    timestamp_urls: str = "http://127.0.0.1:8001,http://127.0.0.1:8002"
+    metrics_url: str = "http://127.0.0.1:8003"
+    cabinet_url: str = "http://127.0.0.1:8004"
+    seer_url: str = "http://127.0.0.1:8005"
+
+    request_deadline_ms: int = Field(default=10_000, ge=100, le=600_000)
+    """How long a request is held while the cluster cannot serve it."""
+    read_timeout_ms: int = Field(default=10_000, ge=10)
+    """How long one SELECT may run."""
+    read_rows_max: int = Field(default=100_000, ge=1)
+    body_bytes_max: int = Field(default=2 << 20, ge=1024)
+    pending_writes_max: int = Field(default=10_000, ge=1)
+    reader_connections_max: int = Field(default=16, ge=1)
+    """Connections for users' SELECTs, a node."""
+
+    connect_timeout_ms: int = Field(default=1_000, ge=10)
+    confirm_timeout_ms: int = Field(default=1_000, ge=10)
+    """A node that does not tell its epoch within this is away; as the master, it is replaced."""
+    fence_timeout_ms: int = Field(default=2_000, ge=10)
+    store_timeout_ms: int = Field(default=60_000, ge=100)
+    """Bound of one command that runs users' statements. A dead node is noticed by its missing confirmation, not by this."""
+    heartbeat_ms: int = Field(default=250, ge=10)
+    idle_flush_ms: int = Field(default=10, ge=1)
+    advice_interval_ms: int = Field(default=500, ge=50)
+    advice_timeout_ms: int = Field(default=400, ge=10)
+    timestamp_timeout_ms: int = Field(default=500, ge=10)
+
+    @field_validator("nodes")
+    @classmethod
+    def _nodes_are_four_or_more(cls, nodes: str) -> str:
+        parsed = parse_nodes(nodes)
+        if len(parsed) < 3:
+            raise ValueError(f"{len(parsed)} nodes named, at least 3 are needed to survive the loss of one")
+        return nodes
+
+    @model_validator(mode="after")
+    def _times_fit_together(self) -> Self:
+        if self.confirm_timeout_ms >= self.request_deadline_ms:
+            raise ValueError("confirm_timeout_ms must be below request_deadline_ms, or no failover ends in time")
+        if self.idle_flush_ms >= self.heartbeat_ms:
+            raise ValueError("idle_flush_ms must be below heartbeat_ms")
+        if self.advice_timeout_ms > self.advice_interval_ms:
+            raise ValueError("advice_timeout_ms must not exceed advice_interval_ms")
+        return self
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        return parse_nodes(self.nodes)
+
+    @property
+    def replication(self) -> ReplicationSettings:
+        return ReplicationSettings(
+            heartbeat_ns=self.heartbeat_ms * MILLISECOND_NS,
+            idle_flush_ns=self.idle_flush_ms * MILLISECOND_NS,
+            pending_max=self.pending_writes_max,
+        )
+
+
+def parse_nodes(text: str) -> dict[str, tuple[str, int]]:
+    """`name=host:port,…` -> name -> (host, port), in order. Raises ValueError with a sentence."""
+    found: dict[str, tuple[str, int]] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, address = part.partition("=")
+        host, _, port = address.rpartition(":")
+        if not name or not host or not port.isdigit():
+            raise ValueError(f"{part!r} is not name=host:port")
+        if name in found:
+            raise ValueError(f"node {name!r} is named twice")
+        found[name] = (host, int(port))
+    return found

@@ -1,0 +1,205 @@
+"""The only loop: takes an event, steps the replicator, carries out the effects in order.
+
+Everything happens on one event loop, so steps never overlap. A command on a node is a task of its own that ends in an event.
+Whatever goes wrong that was not foreseen ends the process: a half-dead coordinator that still answers its health check is
+worse than a dead one, and a restarted one takes over by election alone.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Coroutine
+from typing import Protocol
+
+from adapters.mysql_node import CommandFailed
+from replication.messages import (
+    Acknowledge,
+    AdviceArrived,
+    Answer,
+    Effect,
+    Event,
+    Fail,
+    NodeCommand,
+    NodeEffect,
+    NodeFailed,
+    NodeReplied,
+    ReadAllowed,
+    ReadArrived,
+    ReadFinished,
+    ReadRefused,
+    Refuse,
+    Reply,
+    Report,
+    Request,
+    RequestTimestamps,
+    TimestampsGranted,
+    TimestampsRefused,
+    Woken,
+    WriteArrived,
+)
+from replication.replicator import Replicator
+
+log = logging.getLogger("coordinator")
+
+FATAL_EXIT_STATUS = 70
+
+
+class Node(Protocol):
+    async def carry_out(self, effect: NodeEffect) -> Reply: ...
+
+    def close(self) -> None: ...
+
+
+class Timestamps(Protocol):
+    async def fetch(self, count: int, after: int) -> TimestampsGranted | TimestampsRefused: ...
+
+
+class Driver:
+    """Runs one replicator against real nodes, services and clocks."""
+
+    def __init__(
+        self, replicator: Replicator, nodes: dict[str, Node], timestamps: Timestamps, deadline_ns: int
+    ) -> None:
+        self.replicator = replicator
+        self._nodes = nodes
+        self._timestamps = timestamps
+        self._deadline_ns = deadline_ns
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._waiting: dict[int, asyncio.Future[Acknowledge | Refuse | Fail]] = {}
+        self._readers: dict[int, asyncio.Future[ReadAllowed | ReadRefused]] = {}
+        self._last_id = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_ns = 0
+        self.stepped_at_ns = 0
+        """When the loop last took a step; the health check asks for it."""
+
+    # ------------------------------------------------------------------------------------------ outside
+
+    async def write(self, sql: str, *, inserts: bool, uses_random: bool) -> Acknowledge | Refuse | Fail:
+        """Resolves when the write's fate is known or its deadline has passed."""
+        self._last_id += 1
+        seed = int.from_bytes(os.urandom(8), "big") >> 4 if uses_random else 0
+        deadline_ns = time.monotonic_ns() + self._deadline_ns
+        request = Request(self._last_id, sql, inserts, uses_random, seed, deadline_ns)
+        future: asyncio.Future[Acknowledge | Refuse | Fail]
+        future = self._waiting[request.request_id] = asyncio.get_running_loop().create_future()
+        self.dispatch(WriteArrived(request))
+        try:
+            return await future
+        finally:
+            self._waiting.pop(request.request_id, None)
+
+    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
+        """Resolves when a strong read may run, and where. Follow it with `read_finished`."""
+        self._last_id += 1
+        read_id = self._last_id
+        future: asyncio.Future[ReadAllowed | ReadRefused]
+        future = self._readers[read_id] = asyncio.get_running_loop().create_future()
+        self.dispatch(ReadArrived(read_id, deadline_ns))
+        try:
+            return await future
+        finally:
+            self._readers.pop(read_id, None)
+
+    def read_finished(self, node: str, latency_ns: int) -> None:
+        self.dispatch(ReadFinished(node, latency_ns))
+
+    def advise(self, advice: AdviceArrived) -> None:
+        self.dispatch(advice)
+
+    def start(self) -> None:
+        self.dispatch(Woken())
+
+    async def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        for node in self._nodes.values():
+            node.close()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ------------------------------------------------------------------------------------------ the loop
+
+    def dispatch(self, event: Event) -> None:
+        """One step. Never called from within a step: effects are carried out by tasks and futures."""
+        now_ns = time.monotonic_ns()
+        try:
+            effects = self.replicator.step(event, now_ns, time.time_ns() // 1000)
+            for effect in effects:
+                self._perform(effect)
+            self._set_timer()
+        except Exception:  # noqa: BLE001 (it ends the process)
+            self.die("a step of the protocol failed")
+        self.stepped_at_ns = now_ns
+
+    def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, NodeCommand):
+            self._spawn(self._command(effect))
+        elif isinstance(effect, Answer):
+            waiting = self._waiting.get(effect.request_id)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(effect)
+        elif isinstance(effect, ReadAllowed | ReadRefused):
+            self._answer_reader(effect)
+        elif isinstance(effect, RequestTimestamps):
+            self._spawn(self._fetch_timestamps(effect))
+        elif isinstance(effect, Report):
+            log.log(logging.getLevelNamesMapping()[effect.severity.upper()], effect.text)
+        else:
+            raise TypeError(f"no such effect: {effect}")
+
+    def _answer_reader(self, effect: ReadAllowed | ReadRefused) -> None:
+        reader = self._readers.get(effect.read_id)
+        if reader is not None and not reader.done():
+            reader.set_result(effect)
+        elif isinstance(effect, ReadAllowed):
+            # the client went away meanwhile: nobody reads at that node
+            asyncio.get_running_loop().call_soon(self.read_finished, effect.node, 0)
+
+    async def _command(self, effect: NodeEffect) -> None:
+        try:
+            reply = await self._nodes[effect.node].carry_out(effect)
+        except CommandFailed as failure:
+            self.dispatch(NodeFailed(effect.node, effect.command, failure.certainty, failure.reason))
+        else:
+            self.dispatch(NodeReplied(effect.node, effect.command, reply))
+
+    async def _fetch_timestamps(self, effect: RequestTimestamps) -> None:
+        self.dispatch(await self._timestamps.fetch(effect.count, effect.after))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a command failed in an unforeseen way", exc_info=task.exception())
+            self.die("a command failed in an unforeseen way")
+
+    def _set_timer(self) -> None:
+        wake_at_ns = self.replicator.wake_at_ns
+        if wake_at_ns is None or (self._timer is not None and self._timer_at_ns <= wake_at_ns):
+            return  # a timer that fires early does no harm, and is cheaper than a new one each step
+        if self._timer is not None:
+            self._timer.cancel()
+        delay_s = max(0.001, (wake_at_ns - time.monotonic_ns()) / 1e9)
+        self._timer_at_ns = wake_at_ns
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.dispatch(Woken())
+
+    def die(self, why: str) -> None:
+        """End the process at once: no answer is better than a wrong one."""
+        log.critical("%s: the coordinator ends", why, exc_info=True)
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        os._exit(FATAL_EXIT_STATUS)

@@ -1,0 +1,86 @@
+"""The one tree of answers that are not a success, and how each is said over HTTP. Pure.
+
+Split by what the caller may do next: correct the request (4xx, never committed), try again (503, not committed), or find out
+(504 or 503 with `committed: "unknown"`: repeat only what may happen twice).
+"""
+
+from typing import Literal
+
+Committed = Literal[True, False, "unknown"]
+
+CONFLICT_CLASS = "23"
+"""SQLSTATE class of integrity constraint violations."""
+DENIED_ERRNOS = frozenset({1044, 1045, 1142, 1143, 1227, 1370})
+TOO_LARGE_ERRNOS = frozenset({1153, 1301})
+TIMED_OUT_ERRNO = 3024
+
+
+class QueryError(Exception):
+    """An answer with `success: false`. `kind` is a short constant for programs, the message a sentence for people."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        *,
+        committed: Committed = False,
+        errno: int | None = None,
+        sqlstate: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.message = message
+        self.committed: Committed = committed
+        self.errno = errno
+        self.sqlstate = sqlstate
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> dict[str, object]:
+        return {
+            "success": False,
+            "message": self.message,
+            "committed": self.committed,
+            "error": {"kind": self.kind, "errno": self.errno, "sqlstate": self.sqlstate},
+        }
+
+
+def bad_request(status: int, message: str) -> QueryError:
+    """The request is not one: not JSON, a field missing, of the wrong type, or too large."""
+    return QueryError(status, "bad_request", message)
+
+
+def refused(reason: str, errno: int | None, sqlstate: str | None) -> QueryError:
+    """The statement was refused before anything happened."""
+    if errno == 1064:
+        return QueryError(400, "syntax", reason, errno=errno, sqlstate=sqlstate)
+    status = 413 if errno in TOO_LARGE_ERRNOS else 403 if errno in DENIED_ERRNOS else 400
+    return QueryError(status, "refused", reason, errno=errno, sqlstate=sqlstate)
+
+
+def rejected(errno: int, sqlstate: str, message: str) -> QueryError:
+    """MySQL's own word about the statement."""
+    if sqlstate.startswith(CONFLICT_CLASS):
+        return QueryError(409, "constraint", message, errno=errno, sqlstate=sqlstate)
+    if errno in DENIED_ERRNOS:
+        return QueryError(403, "denied", message, errno=errno, sqlstate=sqlstate)
+    if errno == TIMED_OUT_ERRNO:
+        return QueryError(
+            504, "timed_out", f"{message}: make it smaller or add an index", errno=errno, sqlstate=sqlstate
+        )
+    kind = "syntax" if errno == 1064 else "statement"
+    return QueryError(400, kind, message, errno=errno, sqlstate=sqlstate)
+
+
+def unavailable(reason: str, committed: Committed, errno: int | None = None, sqlstate: str | None = None) -> QueryError:
+    """The cluster cannot do it now, or cannot tell whether it did."""
+    advice = (
+        "; look before you repeat it"
+        if committed == "unknown"
+        else "; nothing was changed, so it can be sent again; GET /status says what is missing"
+    )
+    return QueryError(
+        503, "unavailable", reason + advice, committed=committed, errno=errno, sqlstate=sqlstate, retry_after_s=1
+    )

@@ -1,0 +1,176 @@
+"""The coordinator: the cluster's HTTP door. Settings, routes and wiring; the protocol is in `replication/`."""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import status_view
+from config import CoordinatorSettings
+from driver import Driver
+from errors import QueryError
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from query_contract import ErrorAnswer, HealthAnswer, QueryRequest, ReadAnswer, StatusAnswer, WriteAnswer
+from query_endpoint import QueryEndpoint, Receive, Scope, Send
+
+from adapters.mysql_node import MySQLNode, NodeTimeouts
+from adapters.node_reader import NodeReader
+from adapters.service_clients import AdviceClient, TimestampClient
+from replication.replicator import Replicator
+
+log = logging.getLogger("coordinator")
+
+LOOP_STALE_S = 5.0
+"""A loop that took no step for so long is stuck: the heartbeat alone makes several a second."""
+
+
+class Coordinator:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, settings: CoordinatorSettings) -> None:
+        addresses = settings.addresses
+        self.original_master = next(iter(addresses))
+        connect_timeout_s = settings.connect_timeout_ms / 1000
+        timeouts = NodeTimeouts(
+            connect_s=connect_timeout_s,
+            confirm_s=settings.confirm_timeout_ms / 1000,
+            fence_s=settings.fence_timeout_ms / 1000,
+            store_s=settings.store_timeout_ms / 1000,
+        )
+        password = settings.coordinator_db_password.get_secret_value()
+        nodes = {
+            name: MySQLNode(name, host, port, password, settings.database, timeouts)
+            for name, (host, port) in addresses.items()
+        }
+        self.readers = {
+            name: NodeReader(
+                host,
+                port,
+                settings.reader_db_password.get_secret_value(),
+                settings.database,
+                connect_timeout_s=connect_timeout_s,
+                read_timeout_s=settings.read_timeout_ms / 1000,
+                rows_max=settings.read_rows_max,
+                connections_max=settings.reader_connections_max,
+            )
+            for name, (host, port) in addresses.items()
+        }
+        self.timestamps = TimestampClient(settings.timestamp_urls.split(","), settings.timestamp_timeout_ms / 1000)
+        self.advice = AdviceClient(settings.cabinet_url, settings.seer_url, settings.advice_timeout_ms / 1000)
+        self._advice_interval_s = settings.advice_interval_ms / 1000
+        self.replicator = Replicator(
+            list(addresses), owner=str(uuid.uuid4()), new_cluster_id=str(uuid.uuid4()), settings=settings.replication
+        )
+        deadline_ns = settings.request_deadline_ms * 1_000_000
+        self.driver = Driver(self.replicator, dict(nodes), self.timestamps, deadline_ns)
+        self.query = QueryEndpoint(self.driver, self.readers, settings.body_bytes_max, settings.request_deadline_ms)
+        self._advice_task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self.driver.start()
+        self._advice_task = asyncio.create_task(self._ask_for_advice())
+        self._advice_task.add_done_callback(self._advice_ended)
+
+    async def stop(self) -> None:
+        if self._advice_task is not None:
+            self._advice_task.cancel()
+        await self.driver.stop()
+        for reader in self.readers.values():
+            reader.close()
+        await self.timestamps.close()
+        await self.advice.close()
+
+    async def _ask_for_advice(self) -> None:
+        while True:
+            self.driver.advise(await self.advice.fetch(self.replicator.state.master))
+            await asyncio.sleep(self._advice_interval_s)
+
+    def _advice_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            log.error("asking for advice failed in an unforeseen way", exc_info=task.exception())
+            self.driver.die("asking for advice failed in an unforeseen way")
+
+    def health(self) -> HealthAnswer:
+        reason = status_view.why_not_writable(self.replicator)
+        stale_s = (time.monotonic_ns() - self.driver.stepped_at_ns) / 1e9
+        if stale_s > LOOP_STALE_S:
+            reason = f"the protocol took no step for {stale_s:.0f} s"
+        status: Literal["ok", "unavailable"] = "unavailable" if reason else "ok"
+        return HealthAnswer(
+            status=status, service="coordinator", can_write=not reason, reason=reason or "writes are taken"
+        )
+
+
+def create_api(coordinator_of: Any) -> FastAPI:
+    """The FastAPI application: everything but the hot path is answered by it."""
+    api = FastAPI(
+        title="Distributed MySQL coordinator", description=__doc__, lifespan=lifespan, version="0.1.0", redoc_url=None
+    )
+    errors = {status: {"model": ErrorAnswer} for status in (400, 403, 409, 413, 422, 503, 504)}
+
+    @api.post("/query", response_model=WriteAnswer | ReadAnswer, responses=errors)  # type: ignore[arg-type]
+    async def query(request: QueryRequest) -> Response:
+        """Run one SQL statement: a write is acknowledged when it can never be lost, a read sees all of those."""
+        raise NotImplementedError("POST /query is answered by QueryEndpoint")
+
+    @api.get("/status", response_model=StatusAnswer)
+    async def status() -> dict[str, Any]:
+        coordinator: Coordinator = coordinator_of()
+        return status_view.status(coordinator.replicator, coordinator.original_master, coordinator.timestamps.errors)
+
+    @api.get("/health", response_model=HealthAnswer, responses={503: {"model": HealthAnswer}})
+    async def health() -> JSONResponse:
+        answer = coordinator_of().health()
+        return JSONResponse(answer.model_dump(), status_code=200 if answer.can_write else 503)
+
+    @api.exception_handler(404)
+    @api.exception_handler(405)
+    async def no_such_route(request: Request, error: Exception) -> JSONResponse:
+        status = getattr(error, "status_code", 404)
+        message = f"{request.method} {request.url.path} is not offered; GET /docs lists what is"
+        return JSONResponse(QueryError(status, "no_such_route", message).body(), status_code=status)
+
+    return api
+
+
+class Application:
+    """The ASGI application: POST /query takes the short way, everything else goes through FastAPI."""
+
+    def __init__(self) -> None:
+        self.coordinator: Coordinator | None = None
+        self.api = create_api(lambda: self.coordinator)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/query" and scope["method"] == "POST":
+            assert self.coordinator is not None
+            await self.coordinator.query(scope, receive, send)
+        else:
+            await self.api(scope, receive, send)
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Start and stop the coordinator of `app`."""
+    logging.basicConfig(
+        level=os.environ.get("LOG_LEVEL", "INFO"),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    # one line a request and a call is more than all the rest of the log, and says less
+    for noisy in ("httpx", "asyncmy"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    app.coordinator = coordinator = Coordinator(CoordinatorSettings())  # type: ignore[call-arg]  # from the environment
+    await coordinator.start()
+    try:
+        yield
+    finally:
+        await coordinator.stop()
+
+
+app = Application()

@@ -1,0 +1,88 @@
+"""What `POST /query`, `/status` and `/health` of the coordinator are asked and what they answer."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class QueryRequest(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, json_schema_extra={"examples": [{"query": "SELECT * FROM users ORDER BY id DESC LIMIT 3"}]}
+    )
+
+    query: str = Field(description="One SQL statement: SELECT, INSERT, REPLACE, UPDATE, DELETE, SHOW, …")
+
+
+class WriteAnswer(BaseModel):
+    """The write is durable on the master and on `quorum`, and will never be lost."""
+
+    success: Literal[True]
+    message: str = Field(examples=["Write successful (timestamp: 5, quorum: 2/2)"])
+    timestamp: int
+    rows_affected: int
+    executed_on: str
+    last_insert_id: int
+    quorum: list[str]
+    committed: Literal[True]
+
+
+class ReadAnswer(BaseModel):
+    """The rows contain every write that was acknowledged before the request arrived."""
+
+    success: Literal[True]
+    message: str
+    data: list[dict[str, Any]]
+    rows_affected: int
+    executed_on: str
+    applied_timestamp: int
+
+
+class ErrorDetail(BaseModel):
+    kind: str
+    errno: int | None
+    sqlstate: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """`committed`: false (certainly not), or "unknown" (nobody can tell: look before you repeat it)."""
+
+    success: Literal[False]
+    message: str
+    committed: bool | Literal["unknown"]
+    error: ErrorDetail
+
+
+class NodeView(BaseModel):
+    role: Literal["master", "replica"]
+    state: str
+    reason: str
+    member: bool
+    log_end_timestamp: int | None
+    applied_timestamp: int | None
+
+
+class StatusAnswer(BaseModel):
+    """`current_master` is null while none serves; `waits_for` then says what is missing."""
+
+    current_master: str | None
+    master_is_original: bool
+    replicas: list[str]
+    phase: str
+    epoch: int
+    cluster_id: str
+    owner: str
+    committed_timestamp: int
+    log_end_timestamp: int
+    waits_for: str
+    last_election: dict[str, Any]
+    pending_writes: int
+    quorum: dict[str, Any]
+    nodes: dict[str, NodeView]
+    timestamp_service_errors: dict[str, str]
+
+
+class HealthAnswer(BaseModel):
+    status: Literal["ok", "unavailable"]
+    service: Literal["coordinator"]
+    can_write: bool
+    reason: str

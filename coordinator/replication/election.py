@@ -1,0 +1,210 @@
+"""Taking over: fence, find the authoritative log, level a master, commit a no-op, apply, serve (design section 6).
+
+Raft's election with passive voters. The fence is the vote: a node that was fenced into epoch e' accepts nothing of a lower
+epoch any more, and says where its log ends. Because an election quorum meets every commit quorum, the most complete log
+among the fenced nodes has every committed entry. Nothing is applied before the no-op of e' is on a commit quorum: only
+that commits what earlier epochs left (Raft section 5.4.2), and MySQL has no undo.
+
+Hard case: a node that lost its data has lost its promises too. It is no member (empty cluster id) and counts for nothing.
+Only when *all* nodes answer and *all* logs are empty is this a new cluster: then nothing can have been committed.
+"""
+
+import enum
+
+from replication.log import Batch, LogWindow, next_row
+from replication.messages import Admit, Fenced
+from replication.progress import NodeProgress, NodeState
+from replication.quorum import most_complete, rank_candidates
+from replication.shipping import Shipping
+from replication.state import Phase, ReplicationState
+
+
+class ElectionStep(enum.Enum):
+    FENCING = "fencing nodes"
+    ADMITTING = "admitting the nodes of a new cluster"
+    LEVELLING = "bringing nodes level and committing the no-op"
+    APPLYING = "the new master applies what is committed"
+
+
+class Election:
+    """The takeover under way, if `state.phase` is ELECTING."""
+
+    def __init__(self, state: ReplicationState, shipping: Shipping) -> None:
+        self._state = state
+        self._shipping = shipping
+        self.step = ElectionStep.FENCING
+        self.reason = ""
+        self.waits_for = ""
+        self.count = 0
+        self.suspects: set[str] = set()
+        """Masters that failed in this or the last epoch: not tried first again. Membership tests only."""
+        self._began_ns = 0
+        self._unadmitted: dict[int, NodeProgress] = {}
+        self.duration_ns = 0
+        self._outbid = 0
+        self._begin_again_at_ns: int | None = None
+
+    # ------------------------------------------------------------------------------------------ fence
+
+    def begin(self, reason: str) -> None:
+        """Start over in a new epoch, greater than any seen."""
+        state = self._state
+        if state.phase is not Phase.ELECTING:
+            self._began_ns = state.now_ns
+            self.reason = reason
+        state.report("info", f"election: {reason}")
+        state.phase = Phase.ELECTING
+        state.epoch = max(state.epoch, state.epoch_seen) + 1
+        if state.master is not None:
+            state.nodes[state.master].confirm_command = None
+        state.master = None
+        state.source = None
+        self.step = ElectionStep.FENCING
+        self.waits_for = "the nodes' answers"
+        self.count += 1
+        self._fence_began_ns = state.now_ns
+        self._begin_again_at_ns = None
+        self._unadmitted.clear()
+        self._shipping.forget()
+        for node in state.nodes.values():
+            if node.state is not NodeState.QUARANTINED:
+                self._shipping.fence(node)
+
+    def fenced(self, node: NodeProgress, reply: Fenced) -> None:
+        node.take_status(reply.status)
+        if self.step is ElectionStep.FENCING:
+            self.consider()
+        elif self._state.source is not None:
+            self._shipping.match(node)
+
+    def outbid(self, epoch: int) -> None:
+        """Somebody has a greater epoch: begin again above it; at once the first time, then with a growing delay."""
+        state = self._state
+        state.epoch_seen = max(state.epoch_seen, epoch)
+        self._outbid += 1
+        if self._outbid == 1:
+            self.begin(self.reason)
+        else:
+            delay = min(state.settings.retry_ns * 2 ** min(self._outbid, 5), state.settings.retry_ns_max)
+            self._begin_again_at_ns = state.now_ns + delay
+
+    @property
+    def wake_at_ns(self) -> int | None:
+        if self._begin_again_at_ns is not None:
+            return self._begin_again_at_ns
+        if self.step is ElectionStep.FENCING:
+            grace_ends = self._fence_began_ns + self._state.settings.fence_grace_ns
+            return grace_ends if grace_ends > self._state.now_ns else None
+        return None
+
+    def woken(self) -> None:
+        state = self._state
+        if self._begin_again_at_ns is not None and state.now_ns >= self._begin_again_at_ns:
+            self.begin(self.reason)
+        elif self.step is ElectionStep.FENCING:
+            self.consider()
+
+    # ------------------------------------------------------------------------------------------ decide
+
+    def consider(self) -> None:
+        """Go on if enough nodes are fenced and the others had their chance."""
+        state = self._state
+        if self.step is not ElectionStep.FENCING or self._begin_again_at_ns is not None:
+            return
+        waiting = [node.name for node in state.nodes.values() if node.state is NodeState.FENCING]
+        in_grace = state.now_ns - self._fence_began_ns < state.settings.fence_grace_ns
+        if waiting and in_grace:
+            return
+        if self._is_new_cluster():
+            self._admit_all()
+            return
+        members = state.fenced_members()
+        if len(members) < state.sizes.election:
+            names = ", ".join(node.name for node in members) or "none"
+            self.waits_for = f"an election quorum: {len(members)} of {state.sizes.election} members answer ({names})"
+            return
+        self._decide(members)
+
+    def _is_new_cluster(self) -> bool:
+        nodes = list(self._state.nodes.values())
+        return (
+            all(node.fenced and node.status is not None for node in nodes)
+            and all(node.status is not None and node.status.log_end.position.timestamp == 0 for node in nodes)
+            and any(not node.member for node in nodes)
+        )
+
+    def _admit_all(self) -> None:
+        state = self._state
+        known = sorted({n.status.cluster_id for n in state.nodes.values() if n.status is not None} - {""})
+        state.cluster_id = known[0] if known else state.new_cluster_id
+        self.step = ElectionStep.ADMITTING
+        for node in state.nodes.values():
+            node.command = state.next_command()
+            self._unadmitted[node.command] = node
+            state.emit(Admit(node.name, node.command, state.epoch, state.owner, state.cluster_id))
+
+    def admitted(self, command: int) -> None:
+        """All nodes must be admitted before there is a first row: a crash in between finds all logs empty again."""
+        node = self._unadmitted.pop(command, None)
+        if node is None:
+            return
+        node.command = None
+        node.member = True
+        if not self._unadmitted:
+            self.step = ElectionStep.FENCING
+            self._decide(self._state.fenced_members())
+
+    def _decide(self, members: list[NodeProgress]) -> None:
+        state = self._state
+        ends = {node.name: node.status.log_end.position for node in members if node.status is not None}
+        state.source = most_complete(ends)
+        status = state.nodes[state.source].status
+        assert status is not None
+        state.cluster_id = status.cluster_id or state.cluster_id
+        state.window = LogWindow(status.log_end, state.settings.window_bytes_max)
+        state.committed_timestamp = max(n.status.committed_timestamp for n in members if n.status is not None)
+        incumbent = status.master if status.master not in self.suspects else None
+        trusted = [name for name in state.ranking if name not in self.suspects]
+        state.master = rank_candidates(sorted(ends), incumbent or None, trusted)[0]
+        if state.master in self.suspects:
+            others = [name for name in sorted(ends) if name not in self.suspects]
+            state.master = others[0] if others else state.master
+        noop_timestamp = status.log_end.position.timestamp + 1
+        state.window.append(next_row(status.log_end, state.epoch, Batch(state.wall_us, ()), noop_timestamp))
+        self.step = ElectionStep.LEVELLING
+        self.waits_for = f"the no-op of epoch {state.epoch} on a commit quorum with {state.master}"
+        for node in state.nodes.values():
+            if node.state is NodeState.MATCHING:
+                self._shipping.match(node)
+
+    # ------------------------------------------------------------------------------------------ serve
+
+    def stored(self) -> bool:
+        """Rows were stored somewhere. True: the new master has all and may serve."""
+        state = self._state
+        if state.master is None:
+            return False
+        noop, master = state.window.end.position, state.master_progress
+        if self.step is ElectionStep.LEVELLING and master.has(noop):
+            replicas = [node for node in state.replicas if node.member and node.has(noop)]
+            if len(replicas) >= state.sizes.commit_replicas:
+                state.committed_timestamp = noop.timestamp
+                state.committed_at_ns = state.now_ns
+                self.step = ElectionStep.APPLYING
+                self.waits_for = f"{state.master} to apply what is committed"
+                self._shipping.ship_all()
+        if self.step is ElectionStep.APPLYING and master.applied_timestamp == noop.timestamp:
+            self._serve()
+            return True
+        return False
+
+    def _serve(self) -> None:
+        state = self._state
+        state.phase = Phase.SERVING
+        state.source = state.master
+        self.suspects.clear()
+        self._outbid = 0
+        self.waits_for = ""
+        self.duration_ns = state.now_ns - self._began_ns
+        took_ms = self.duration_ns / 1e6
+        state.report("info", f"{state.master} is master in epoch {state.epoch}, after {took_ms:.0f} ms: {self.reason}")

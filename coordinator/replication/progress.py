@@ -1,0 +1,117 @@
+"""What the coordinator knows of each node (etcd-io/raft calls it progress): where its log ends and what it may be sent.
+
+A node goes  AWAY -> FENCING -> MATCHING -> LEVEL, and back to AWAY whenever a command on it fails.
+  AWAY       nothing is known; it is fenced again when `retry_at_ns` has come
+  FENCING    a Fence is under way
+  MATCHING   fenced in our epoch; the common point of its log and ours is being looked up
+  LEVEL      its log is a prefix of ours, up to `log_end`: it can be sent rows
+  QUARANTINED  it applied something that the log does not have, or belongs to another cluster: never used
+
+At most one storing command is under way on a node, so its state is known whenever the next is made.
+"""
+
+import enum
+
+from replication.log import Position
+from replication.messages import NodeStatus
+
+
+class NodeState(enum.Enum):
+    AWAY = "away"
+    FENCING = "fencing"
+    MATCHING = "matching"
+    LEVEL = "level"
+    QUARANTINED = "quarantined"
+
+
+class NodeProgress:
+    """Mutable record of one node."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state = NodeState.AWAY
+        self.reason = "not contacted yet"
+        """Why it is away or quarantined: a sentence for people."""
+        self.member = False
+        """Counts for quorums. False for a node that has lost its data, until it is level and was not needed once."""
+        self.probation: Position | None = None
+        """Not a member, but its log was level up to here: a batch after this, committed without it, makes it one."""
+        self.log_end: Position | None = None
+        """How far its log is ours."""
+        self.disk_end: Position | None = None
+        """Where its log ends on its disk: past `log_end` while it still has rows that lost an election."""
+        self.applied_timestamp = 0
+        self.status: NodeStatus | None = None
+        self.command: int | None = None
+        """The storing command under way."""
+        self.retry_at_ns = 0
+        self.failures = 0
+        self.away_since_ns: int | None = None
+        self.seen_at_ns = 0
+        """When it last answered anything."""
+        self.confirm_command: int | None = None
+        self.reads_under_way = 0
+        self.read_latency_ns = 0.0
+
+    @property
+    def fenced(self) -> bool:
+        return self.state in (NodeState.MATCHING, NodeState.LEVEL)
+
+    @property
+    def idle(self) -> bool:
+        return self.command is None
+
+    def take_status(self, status: NodeStatus) -> None:
+        """It answered with its state under the lock: from here on we know it exactly."""
+        self.status = status
+        self.state = NodeState.MATCHING
+        self.reason = ""
+        self.member = bool(status.cluster_id)
+        self.probation = None
+        self.log_end = None
+        self.disk_end = status.log_end.position
+        self.applied_timestamp = status.applied_timestamp
+        self.command = None
+        self.failures = 0
+        self.away_since_ns = None
+
+    def lose(self, reason: str, now_ns: int, retry_at_ns: int) -> None:
+        """Nothing is known of it any more."""
+        self.state = NodeState.AWAY
+        self.reason = reason
+        self.command = None
+        self.confirm_command = None
+        self.log_end = None
+        self.disk_end = None
+        self.failures += 1
+        self.retry_at_ns = retry_at_ns
+        if self.away_since_ns is None:
+            self.away_since_ns = now_ns
+
+    def quarantine(self, reason: str) -> None:
+        self.state = NodeState.QUARANTINED
+        self.reason = reason
+        self.command = None
+        self.confirm_command = None
+        self.member = False
+
+    def level_at(self, position: Position) -> None:
+        """Its log is ours up to `position`; what it has after that lost an election and is dropped with the next rows."""
+        self.state = NodeState.LEVEL
+        self.log_end = position
+
+    def stored(self, log_end: Position, applied_timestamp: int) -> None:
+        """A storing command succeeded."""
+        self.log_end = self.disk_end = log_end
+        self.applied_timestamp = applied_timestamp
+
+    def has(self, position: Position) -> bool:
+        return self.state is NodeState.LEVEL and self.log_end is not None and self.log_end >= position
+
+
+def common_point(status: NodeStatus, ours: frozenset[Position]) -> Position | None:
+    """The last position of the node's unapplied tail that our log has too; None: it applied what we do not have."""
+    for position in reversed(status.tail):
+        if position in ours:
+            return position
+    return None

@@ -1,0 +1,166 @@
+"""Strong reads: confirm that the epoch is still ours, then read where everything acknowledged is applied.
+
+Raft's ReadIndex (Raft thesis section 6.4) with passive nodes: after a read has arrived, the fence is read afresh on enough
+nodes to meet every election quorum. One round serves all reads that arrived before it began; those that arrive during it
+wait for the next. The same rounds, when nobody waits, are the heartbeat.
+
+Hard case: a deposed coordinator that does not know it yet. Some node of its confirmation quorum is in the new epoch, so the
+round cannot succeed. A node's answer that began before the read arrived proves nothing and is not counted.
+"""
+
+import msgspec
+
+from replication.messages import ConfirmEpoch, EpochSeen, Fail, ReadAllowed, ReadArrived, ReadRefused, Refuse
+from replication.progress import NodeProgress, NodeState
+from replication.state import Phase, ReplicationState
+
+FIRST_GUESS_NS = 300_000
+"""Latency of a read at a node that was not read at yet."""
+
+
+class Waiter(msgspec.Struct, frozen=True):
+    """What a confirmation releases: a read, or refusals (which are reads of the master's rows)."""
+
+    deadline_ns: int
+    read_id: int = 0
+    refusals: tuple[Refuse, ...] = ()
+
+
+class ReadPath:
+    """Strong reads from arrival to leave, and the heartbeat."""
+
+    def __init__(self, state: ReplicationState) -> None:
+        self._state = state
+        self._waiting: list[Waiter] = []
+        self._round: list[Waiter] | None = None
+        self._asked: dict[str, int] = {}
+        self._confirmed: dict[str, None] = {}
+        self._heartbeat_at_ns = 0
+        self._retry_at_ns = 0
+
+    def arrived(self, read: ReadArrived) -> None:
+        if self._state.phase is Phase.DEPOSED:
+            self._state.emit(ReadRefused(read.read_id, "another coordinator has taken over: send the request there"))
+            return
+        self._waiting.append(Waiter(read.deadline_ns, read_id=read.read_id))
+        self.start_round()
+
+    def confirm_refusals(self, refusals: tuple[Refuse, ...], deadline_ns: int) -> None:
+        self._waiting.append(Waiter(deadline_ns, refusals=refusals))
+        self.start_round()
+
+    # ------------------------------------------------------------------------------------------ rounds
+
+    def start_round(self) -> None:
+        """Begin a round if somebody waits, or the heartbeat is due, and none is under way."""
+        state = self._state
+        if state.phase is not Phase.SERVING or self._round is not None or state.now_ns < self._retry_at_ns:
+            return
+        if not self._waiting and state.now_ns < self._heartbeat_at_ns:
+            return
+        self._heartbeat_at_ns = state.now_ns + state.settings.heartbeat_ns
+        self._round, self._waiting = self._waiting, []
+        self._asked.clear()
+        self._confirmed.clear()
+        for node in state.nodes.values():
+            # a node that still owes an older answer is slow: that answer would prove nothing for these reads
+            if node.fenced and node.confirm_command is None:
+                node.confirm_command = self._asked[node.name] = state.next_command()
+                state.emit(ConfirmEpoch(node.name, node.confirm_command))
+        self._judge()
+
+    def confirmed(self, node: NodeProgress, command: int, reply: EpochSeen) -> None:
+        """A node told its fence. (A greater epoch than ours deposes us before this is called.)"""
+        node.confirm_command = None
+        state = self._state
+        if self._asked.get(node.name) != command:
+            return
+        del self._asked[node.name]
+        if reply.epoch == state.epoch and reply.owner == state.owner and node.member:
+            self._confirmed[node.name] = None
+        self._judge()
+
+    def node_lost(self, name: str) -> None:
+        if self._asked.pop(name, None) is not None:
+            self._judge()
+
+    def _judge(self) -> None:
+        state = self._state
+        if self._round is None:
+            return
+        if len(self._confirmed) >= state.sizes.confirmation:
+            released, self._round = self._round, None
+            for waiter in released:
+                self._release(waiter)
+            self.start_round()
+        elif not self._asked or len(self._confirmed) + len(self._asked) < state.sizes.confirmation:
+            self._waiting[:0] = self._round
+            self._round = None
+            self._retry_at_ns = state.now_ns + state.settings.heartbeat_ns // 10
+
+    def _release(self, waiter: Waiter) -> None:
+        for refusal in waiter.refusals:
+            self._state.emit(refusal)
+        if waiter.read_id:
+            node = self._fastest_level_node()
+            node.reads_under_way += 1
+            self._state.emit(ReadAllowed(waiter.read_id, node.name, node.applied_timestamp))
+
+    def _fastest_level_node(self) -> NodeProgress:
+        """Where a read is likely done first, among nodes that applied everything committed; the master always has."""
+        state = self._state
+        level = [
+            node
+            for node in state.nodes.values()
+            if node.state is NodeState.LEVEL
+            and node.name != state.master
+            and node.confirm_command is None
+            and node.applied_timestamp >= state.committed_timestamp
+        ]
+
+        def expected_ns(node: NodeProgress) -> tuple[float, str]:
+            return ((node.reads_under_way + 1) * (node.read_latency_ns or FIRST_GUESS_NS), node.name)
+
+        return min([*level, state.master_progress], key=expected_ns)
+
+    def finished(self, node: NodeProgress, latency_ns: int) -> None:
+        node.reads_under_way = max(0, node.reads_under_way - 1)
+        node.read_latency_ns += ((node.read_latency_ns or latency_ns) * 0.9 + latency_ns * 0.1) - node.read_latency_ns
+
+    # ------------------------------------------------------------------------------------------ ends
+
+    def interrupt(self) -> None:
+        """The epoch ends: waiters wait for the next one."""
+        if self._round is not None:
+            self._waiting[:0] = self._round
+            self._round = None
+        self._asked.clear()
+        self._confirmed.clear()
+        self._retry_at_ns = 0
+
+    def depose(self) -> None:
+        self.interrupt()
+        self._refuse_waiting(self._waiting, "another coordinator has taken over: send the request there")
+        self._waiting = []
+
+    def expire(self) -> None:
+        now_ns = self._state.now_ns
+        late = [waiter for waiter in self._waiting if waiter.deadline_ns <= now_ns]
+        if late:
+            self._waiting = [waiter for waiter in self._waiting if waiter.deadline_ns > now_ns]
+            needed = self._state.sizes.confirmation
+            self._refuse_waiting(late, f"fewer than {needed} nodes confirmed this coordinator before the deadline")
+
+    def _refuse_waiting(self, waiters: list[Waiter], reason: str) -> None:
+        for waiter in waiters:
+            if waiter.read_id:
+                self._state.emit(ReadRefused(waiter.read_id, reason))
+            for refusal in waiter.refusals:
+                self._state.emit(Fail(refusal.request_id, committed=False, reason=reason))
+
+    @property
+    def wake_at_ns(self) -> int | None:
+        times = [waiter.deadline_ns for waiter in self._waiting]
+        if self._state.phase is Phase.SERVING and self._round is None:
+            times.append(max(self._retry_at_ns, self._state.now_ns) if self._waiting else self._heartbeat_at_ns)
+        return min(times, default=None)

@@ -1,0 +1,251 @@
+"""The protocol's door: `step(event, now_ns, wall_us)` takes one event and returns the effects to be carried out, in order.
+
+No clock, no network, no randomness: the same object runs in production and in simulation. The parts (`Election`, `WritePath`,
+`ReadPath`, `Shipping`) share one `ReplicationState`; this module hands each event to the part that waits for it, and knows
+what a node's failure and another coordinator's epoch mean to all of them.
+"""
+
+from collections.abc import Sequence
+
+from replication import invariants
+from replication.election import Election, ElectionStep
+from replication.messages import (
+    Admitted,
+    AdviceArrived,
+    BatchCommitted,
+    BatchExecuted,
+    BatchRolledBack,
+    Diverged,
+    Effect,
+    EpochSeen,
+    Event,
+    Fenced,
+    LogRead,
+    Misplaced,
+    NodeFailed,
+    NodeReplied,
+    Outbid,
+    PositionsRead,
+    ReadArrived,
+    ReadFinished,
+    Reply,
+    RowPrepared,
+    RowsStored,
+    TimestampsGranted,
+    TimestampsRefused,
+    Woken,
+    WriteArrived,
+)
+from replication.progress import NodeProgress, NodeState
+from replication.reads import ReadPath
+from replication.shipping import Shipping
+from replication.state import Phase, ReplicationSettings, ReplicationState
+from replication.write_path import WritePath
+
+
+class Replicator:
+    """One coordinator's protocol state machine."""
+
+    def __init__(
+        self,
+        node_names: Sequence[str],
+        owner: str,
+        new_cluster_id: str,
+        settings: ReplicationSettings | None = None,
+    ) -> None:
+        """`owner` names this run of the coordinator and nothing else ever; `new_cluster_id` is used if there is no cluster."""
+        self.state = ReplicationState(node_names, owner, new_cluster_id, settings or ReplicationSettings())
+        self.shipping = Shipping(self.state)
+        self.reads = ReadPath(self.state)
+        self.writes = WritePath(self.state, self.shipping, self.reads)
+        self.election = Election(self.state, self.shipping)
+
+    def step(self, event: Event, now_ns: int, wall_us: int) -> list[Effect]:
+        """Take one event. `now_ns` is monotonic; `wall_us` (microseconds since 1970) is only what NOW() will show."""
+        state = self.state
+        state.now_ns = max(state.now_ns, now_ns)
+        state.wall_us = max(state.wall_us, wall_us)
+        if isinstance(event, WriteArrived):
+            self.writes.arrived(event.request)
+        elif isinstance(event, NodeReplied):
+            self._replied(state.nodes[event.node], event.command, event.reply)
+        elif isinstance(event, ReadArrived):
+            self.reads.arrived(event)
+        elif isinstance(event, ReadFinished):
+            self.reads.finished(state.nodes[event.node], event.latency_ns)
+        elif isinstance(event, TimestampsGranted):
+            self.writes.granted(event.first, event.last, event.step)
+        elif isinstance(event, TimestampsRefused):
+            self.writes.refused()
+        elif isinstance(event, NodeFailed):
+            self._failed(state.nodes[event.node], event)
+        elif isinstance(event, AdviceArrived):
+            state.preferred_quorum, state.ranking = event.quorum, event.ranking
+        else:
+            self._woken(event)
+        invariants.check(state, self.writes)
+        return state.take_effects()
+
+    # ------------------------------------------------------------------------------------------ time
+
+    @property
+    def wake_at_ns(self) -> int | None:
+        """When `Woken` is due at the latest; None: only when something happens."""
+        state = self.state
+        times = [self.writes.wake_at_ns, self.reads.wake_at_ns]
+        if state.phase is Phase.SERVING:
+            times.append(self.shipping.flush_at_ns)
+        if state.phase in (Phase.ELECTING, Phase.SERVING):
+            times += [node.retry_at_ns for node in state.nodes.values() if node.state is NodeState.AWAY]
+        if state.phase is Phase.ELECTING:
+            times.append(self.election.wake_at_ns)
+        if state.phase is Phase.STARTING:
+            times.append(state.now_ns)
+        return min((time for time in times if time is not None), default=None)
+
+    def _woken(self, _: Woken) -> None:
+        state = self.state
+        if state.phase is Phase.STARTING:
+            self.election.begin("the coordinator starts")
+            return
+        self.writes.expire()
+        self.reads.expire()
+        if state.phase is Phase.DEPOSED:
+            return
+        if state.phase is Phase.ELECTING:
+            self.election.woken()
+        for node in state.nodes.values():
+            if node.state is NodeState.AWAY and node.retry_at_ns <= state.now_ns:
+                self.shipping.fence(node)
+        self.reads.start_round()
+        self.writes.start()
+        self.shipping.ship_all()
+
+    # ------------------------------------------------------------------------------------------ nodes
+
+    def _replied(self, node: NodeProgress, command: int, reply: Reply) -> None:
+        state = self.state
+        node.seen_at_ns = state.now_ns
+        if state.phase is Phase.DEPOSED:
+            return
+        if isinstance(reply, PositionsRead):
+            if not self.writes.fate_read(command, reply):
+                self.shipping.positions_read(command, reply)
+            return
+        if isinstance(reply, LogRead):
+            self.shipping.log_read(command, reply)
+            return
+        if isinstance(reply, EpochSeen):
+            if reply.epoch > state.epoch:
+                self._outbid(node, reply.epoch, reply.owner)
+            else:
+                self.reads.confirmed(node, command, reply)
+            return
+        if isinstance(reply, Outbid | Misplaced) and reply.status.epoch > state.epoch:
+            self._outbid(node, reply.status.epoch, reply.status.owner)
+            return
+        if node.command != command:
+            return  # of an epoch or a connection that is over
+        node.command = None
+        self._finished(node, command, reply)
+
+    def _finished(self, node: NodeProgress, command: int, reply: Reply) -> None:
+        """The command under way on `node` ended well, or told that our picture of the node is wrong."""
+        match reply:
+            case Fenced():
+                if self.state.phase is Phase.ELECTING:
+                    self.election.fenced(node, reply)
+                else:
+                    node.take_status(reply.status)
+                    self.shipping.match(node)
+            case RowsStored():
+                node.stored(reply.log_end, reply.applied_timestamp)
+                self._rows_stored(node)
+            case BatchExecuted():
+                self.writes.executed(reply)
+            case RowPrepared():
+                self.writes.prepared()
+            case BatchCommitted():
+                self.writes.committed()
+            case BatchRolledBack():
+                self.writes.rolled_back()
+            case Admitted():
+                if self.state.phase is Phase.ELECTING:
+                    self.election.admitted(command)
+                else:
+                    node.member, node.probation = True, None
+                    self.state.report("info", f"{node.name} is a member")
+                    self.shipping.ship(node)
+            case Diverged():
+                node.quarantine(reply.reason)
+                self.state.report("error", f"{node.name} is quarantined: {reply.reason}")
+                self._after_loss(node, reply.reason)
+            case Outbid() | Misplaced():
+                # not a greater epoch, but not what we supposed either: look at it afresh
+                self._lose(node, "its log or its fence is not where it was left")
+            case _:
+                raise invariants.InvariantViolated(f"{node.name} answered {reply} to command {command}")
+
+    def _rows_stored(self, node: NodeProgress) -> None:
+        if self.state.phase is Phase.ELECTING:
+            if self.election.stored():
+                self.writes.serve()
+                self.reads.start_round()
+        else:
+            self.writes.stored()
+        if self.state.phase is Phase.SERVING and not node.member:
+            self._newcomer_stored(node)
+        self.shipping.ship(node)
+
+    def _newcomer_stored(self, node: NodeProgress) -> None:
+        end = self.state.window.end.position
+        if node.probation is None and node.has(end):
+            node.probation = end
+            self.writes.start()
+        self.writes.admit_newcomers()
+
+    def _failed(self, node: NodeProgress, event: NodeFailed) -> None:
+        if self.state.phase is Phase.DEPOSED:
+            return
+        if self.shipping.lookup_failed(event.command, event.reason):
+            return
+        if event.command in (node.command, node.confirm_command):
+            self._lose(node, event.reason)
+
+    def _lose(self, node: NodeProgress, reason: str) -> None:
+        self.state.lose_node(node, reason)
+        self._after_loss(node, reason)
+
+    def _after_loss(self, node: NodeProgress, reason: str) -> None:
+        state = self.state
+        self.reads.node_lost(node.name)
+        if node.name in (state.master, state.source):
+            self.election.suspects.add(node.name)
+            self._elect(f"{node.name} failed: {reason}")
+        elif state.phase is Phase.ELECTING and self.election.step is ElectionStep.FENCING:
+            self.election.consider()
+        elif state.phase is Phase.ELECTING and self.election.step is ElectionStep.ADMITTING:
+            self._elect(f"{node.name} failed while the cluster was being founded: {reason}")
+
+    # ------------------------------------------------------------------------------------------ epochs
+
+    def _elect(self, reason: str) -> None:
+        self.writes.hold()
+        self.reads.interrupt()
+        self.election.begin(reason)
+
+    def _outbid(self, node: NodeProgress, epoch: int, owner: str) -> None:
+        state = self.state
+        node.command = None
+        if state.phase is Phase.ELECTING:
+            node.state = NodeState.AWAY
+            node.reason = f"it is in epoch {epoch}"
+            node.retry_at_ns = state.now_ns + state.settings.retry_ns
+            if epoch > state.epoch_seen:
+                self.election.outbid(epoch)
+        elif state.phase is Phase.SERVING:
+            state.epoch_seen = max(state.epoch_seen, epoch)
+            state.report("error", f"deposed: {node.name} is in epoch {epoch} of {owner}")
+            state.phase = Phase.DEPOSED
+            self.writes.depose()
+            self.reads.depose()

@@ -1,0 +1,194 @@
+"""Bringing nodes level: what each node is sent next, and how a node that comes back finds its place.
+
+One storing command at a time and node; each carries all that the node lacks (up to a size), so a slow node gets fewer,
+larger commands and delays nobody. A row is applied only when it is known to be committed, in the same transaction as the
+next append: one durable commit per replica and batch.
+
+Hard case: a node whose unapplied tail lost an election. Only rows after its applied timestamp can differ (applied means
+committed), so the last position of its tail that our log has is the common point; the rest is dropped with the next
+rows. A node that applied a row that our log lacks must be impossible: it is quarantined and reported.
+"""
+
+from replication.log import LogDamaged, LogRow, Position, batch_of, check_chain, cut
+from replication.messages import (
+    Fence,
+    LogRead,
+    PositionsRead,
+    ReadLog,
+    ReadPositions,
+    StoreRows,
+)
+from replication.progress import NodeProgress, NodeState, common_point
+from replication.state import Phase, ReplicationState
+
+
+class Shipping:
+    """Sends nodes what they lack."""
+
+    def __init__(self, state: ReplicationState) -> None:
+        self._state = state
+        self._lookups: dict[int, str] = {}
+        """Reads of the authoritative log under way: command -> node for whose sake it is read."""
+
+    def forget(self) -> None:
+        """A new epoch begins: answers to older look-ups mean nothing."""
+        self._lookups.clear()
+
+    # ------------------------------------------------------------------------------------------ fence
+
+    def fence(self, node: NodeProgress) -> None:
+        state = self._state
+        node.state = NodeState.FENCING
+        node.command = state.next_command()
+        state.emit(Fence(node.name, node.command, state.epoch, state.owner))
+
+    # ------------------------------------------------------------------------------------------ match
+
+    def match(self, node: NodeProgress) -> None:
+        """Find where the log of a freshly fenced node and ours part. Needs `state.source`."""
+        state = self._state
+        status, source = node.status, state.source
+        assert status is not None
+        assert source is not None
+        if status.cluster_id not in ("", state.cluster_id):
+            self._quarantine(node, f"it belongs to cluster {status.cluster_id}, this is {state.cluster_id}")
+        elif state.window.holds(status.log_end.position):
+            self._level(node, status.log_end.position)
+        else:
+            command = state.next_command()
+            self._lookups[command] = node.name
+            node.command = command
+            first, last = status.applied_timestamp, status.log_end.position.timestamp
+            state.emit(ReadPositions(source, command, first, last))
+
+    def positions_read(self, command: int, reply: PositionsRead) -> None:
+        node = self._lookup_done(command)
+        if node is None or node.state is not NodeState.MATCHING or node.status is None:
+            return
+        common = common_point(node.status, frozenset(reply.positions))
+        if common is None:
+            applied = node.status.tail[0] if node.status.tail else node.status.log_end.position
+            self._quarantine(node, f"it applied {applied}, which the log does not have")
+        else:
+            self._level(node, common)
+
+    def _level(self, node: NodeProgress, position: Position) -> None:
+        node.level_at(position)
+        if position != node.disk_end:
+            self._state.report("warning", f"{node.name}: rows after {position} lost an election and are dropped")
+        self.ship(node)
+
+    def _quarantine(self, node: NodeProgress, reason: str) -> None:
+        node.quarantine(reason)
+        self._state.report("error", f"{node.name} is quarantined: {reason}")
+
+    # ------------------------------------------------------------------------------------------ ship
+
+    def ship_all(self) -> None:
+        state = self._state
+        for name in state.preferred_quorum:
+            # Cabinet's choice first: the sending itself costs time
+            if name in state.nodes:
+                self.ship(state.nodes[name])
+        for node in state.nodes.values():
+            self.ship(node)
+
+    def ship(self, node: NodeProgress) -> None:
+        """Send `node` what it lacks, if it is free and lacks something that may be sent now."""
+        state = self._state
+        if node.state is not NodeState.LEVEL or not node.idle or state.source is None:
+            return
+        if state.phase is Phase.SERVING and node.name == state.master:
+            return  # the master gets its rows by executing them
+        assert node.log_end is not None
+        to_apply = state.committed_timestamp > node.applied_timestamp
+        to_append = state.window.end.position != node.log_end
+        to_drop = node.disk_end != node.log_end
+        if not to_append and not to_drop and not (to_apply and self._apply_is_due()):
+            return
+        start = node.applied_timestamp if to_apply else node.log_end.timestamp
+        if not state.window.covers(start):
+            self._read_for(node, start)
+            return
+        self._store(node, state.window.after(start, state.settings.chunk_bytes_max))
+
+    def _apply_is_due(self) -> bool:
+        state = self._state
+        idle = state.now_ns - state.committed_at_ns >= state.settings.idle_flush_ns
+        return idle or state.phase is not Phase.SERVING
+
+    @property
+    def flush_at_ns(self) -> int | None:
+        """When the next idle flush is due; None: nobody waits for one."""
+        state = self._state
+        waiting = any(
+            node.state is NodeState.LEVEL and node.idle and node.applied_timestamp < state.committed_timestamp
+            for node in state.replicas
+        )
+        return state.committed_at_ns + state.settings.idle_flush_ns if waiting else None
+
+    def _read_for(self, node: NodeProgress, after_timestamp: int) -> None:
+        state = self._state
+        assert state.source is not None
+        node.command = state.next_command()
+        self._lookups[node.command] = node.name
+        bytes_max = state.settings.chunk_bytes_max
+        state.emit(ReadLog(state.source, node.command, after_timestamp, bytes_max))
+
+    def log_read(self, command: int, reply: LogRead) -> None:
+        node = self._lookup_done(command)
+        if node is None or node.state is not NodeState.LEVEL:
+            return
+        try:
+            check_chain(reply.before, reply.rows)
+        except LogDamaged as damage:
+            # the source's disk is wrong, not the node's: without a sound source nobody can be filled
+            self._state.report("error", f"the log of {self._state.source} is damaged: {damage}")
+            self._state.lose_node(node, "its rows cannot be read from a damaged log")
+            return
+        self._store(node, cut(reply.rows, self._state.settings.chunk_bytes_max))
+
+    def _store(self, node: NodeProgress, rows: tuple[LogRow, ...]) -> None:
+        state = self._state
+        assert node.log_end is not None
+        assert node.disk_end is not None
+        log_end = node.log_end.timestamp
+        committed = state.committed_timestamp
+        node.command = state.next_command()
+        state.emit(
+            StoreRows(
+                node.name,
+                node.command,
+                epoch=state.epoch,
+                owner=state.owner,
+                master=state.master or "",
+                log_end=node.disk_end,
+                applied_timestamp=node.applied_timestamp,
+                drop_after=node.log_end if node.disk_end != node.log_end else None,
+                append=tuple(row for row in rows if row.last_timestamp > log_end),
+                apply=tuple(
+                    (row, batch_of(row)) for row in rows if node.applied_timestamp < row.last_timestamp <= committed
+                ),
+                committed_timestamp=committed,
+            )
+        )
+
+    # ------------------------------------------------------------------------------------------ look-ups
+
+    def lookup_failed(self, command: int, reason: str) -> bool:
+        """Whether `command` was a look-up; then the node for whose sake it was is fenced and matched again later."""
+        node = self._lookup_done(command)
+        if node is None:
+            return False
+        self._state.lose_node(node, f"its rows could not be read from {self._state.source}: {reason}")
+        return True
+
+    def _lookup_done(self, command: int) -> NodeProgress | None:
+        name = self._lookups.pop(command, None)
+        if name is None:
+            return None
+        node = self._state.nodes[name]
+        if node.command != command:
+            return None
+        node.command = None
+        return node

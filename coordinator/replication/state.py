@@ -1,0 +1,106 @@
+"""What the parts of the protocol share: the epoch, the nodes, the log, and the effects of the step under way."""
+
+import enum
+from collections.abc import Sequence
+
+import msgspec
+
+from replication.log import EMPTY_LOG_END, LogWindow
+from replication.messages import Effect, Report
+from replication.progress import NodeProgress, NodeState
+from replication.quorum import QuorumSizes
+
+MILLISECOND_NS = 1_000_000
+
+
+class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in ns, sizes in bytes. Nothing here makes anything safe: wrong values cost speed or patience."""
+
+    heartbeat_ns: int = 250 * MILLISECOND_NS
+    """Pause between two looks at idle nodes."""
+    idle_flush_ns: int = 10 * MILLISECOND_NS
+    """How long a replica waits for the next batch to apply the last one along with it."""
+    fence_grace_ns: int = 100 * MILLISECOND_NS
+    """How long an election with enough nodes waits for the others."""
+    retry_ns: int = 100 * MILLISECOND_NS
+    retry_ns_max: int = 1000 * MILLISECOND_NS
+    pending_max: int = 10_000
+    batch_requests_max: int = 512
+    batch_bytes_max: int = 4 << 20
+    chunk_bytes_max: int = 4 << 20
+    """Payload that one storing command carries at most (but at least one row)."""
+    window_bytes_max: int = 64 << 20
+
+
+class Phase(enum.Enum):
+    STARTING = "starting"
+    ELECTING = "electing"
+    SERVING = "serving"
+    DEPOSED = "deposed"
+
+
+class ReplicationState:
+    """Mutable state of one coordinator's replicator."""
+
+    def __init__(
+        self, node_names: Sequence[str], owner: str, new_cluster_id: str, settings: ReplicationSettings
+    ) -> None:
+        self.settings = settings
+        self.owner = owner
+        self.new_cluster_id = new_cluster_id
+        self.cluster_id = ""
+        self.sizes = QuorumSizes.of(len(node_names))
+        self.nodes = {name: NodeProgress(name) for name in node_names}
+        self.phase = Phase.STARTING
+        self.epoch = 0
+        self.epoch_seen = 0
+        self.master: str | None = None
+        self.source: str | None = None
+        """Whose disk has every row of the authoritative log: the most complete node, later the master."""
+        self.window = LogWindow(EMPTY_LOG_END, settings.window_bytes_max)
+        self.committed_timestamp = 0
+        self.committed_at_ns = 0
+        self.preferred_quorum: tuple[str, ...] = ()
+        self.ranking: tuple[str, ...] = ()
+        self.now_ns = 0
+        self.wall_us = 0
+        self.last_command = 0
+        self._effects: list[Effect] = []
+
+    # ------------------------------------------------------------------------------------------ effects
+
+    def emit(self, effect: Effect) -> None:
+        self._effects.append(effect)
+
+    def take_effects(self) -> list[Effect]:
+        taken, self._effects = self._effects, []
+        return taken
+
+    def report(self, severity: str, text: str) -> None:
+        self.emit(Report(severity, text))
+
+    def next_command(self) -> int:
+        self.last_command += 1
+        return self.last_command
+
+    # ------------------------------------------------------------------------------------------ nodes
+
+    @property
+    def master_progress(self) -> NodeProgress:
+        assert self.master is not None
+        return self.nodes[self.master]
+
+    @property
+    def replicas(self) -> list[NodeProgress]:
+        return [node for node in self.nodes.values() if node.name != self.master]
+
+    def fenced_members(self) -> list[NodeProgress]:
+        return [node for node in self.nodes.values() if node.fenced and node.member]
+
+    def lose_node(self, node: NodeProgress, reason: str) -> None:
+        if node.state is NodeState.QUARANTINED:
+            return
+        backoff = min(self.settings.retry_ns * 2 ** min(node.failures, 6), self.settings.retry_ns_max)
+        if node.state is not NodeState.AWAY and node.failures == 0:
+            self.report("warning", f"{node.name} is away: {reason}")
+        node.lose(reason, self.now_ns, self.now_ns + backoff)

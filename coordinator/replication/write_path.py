@@ -1,0 +1,346 @@
+"""The write path: group commit on the master, rows to the replicas, the master's COMMIT last (design section 4).
+
+One batch is under way at a time; writes that arrive meanwhile form the next. A batch goes
+  EXECUTING   the master runs the requests in an open transaction
+  STORING     the row goes to all replicas, and into the master's transaction
+  COMMITTING  a commit quorum has the row: the master commits, and then the batch is committed and answered
+  UNDOING     nothing is to be kept: the master rolls back
+
+The master commits last because MySQL has no undo: a commit that nobody else has would be a phantom after a failover,
+while an open transaction vanishes with its connection, and an appended row that lost an election is dropped unapplied.
+
+Hard case: the master fails with the row already on some replicas. Whether it is committed is then the election's to
+decide: the batch is *held*; once a new master serves, its log tells: there (answer the recorded results) or not (run again).
+"""
+
+import enum
+from collections import deque
+
+from replication.log import Batch, Entry, LogRow, next_row
+from replication.messages import (
+    Acknowledge,
+    Admit,
+    BatchExecuted,
+    CommitBatch,
+    Disturbed,
+    ExecuteBatch,
+    Executed,
+    Fail,
+    Outcome,
+    PositionsRead,
+    PrepareRow,
+    ReadPositions,
+    Refuse,
+    Rejected,
+    Request,
+    RequestTimestamps,
+    RollBackBatch,
+)
+from replication.quorum import counted_replicas
+from replication.reads import ReadPath
+from replication.shipping import Shipping
+from replication.state import Phase, ReplicationState
+from replication.timestamps import TimestampStock
+
+
+class Stage(enum.Enum):
+    EXECUTING = "executing"
+    STORING = "storing"
+    COMMITTING = "committing"
+    UNDOING = "undoing"
+
+
+class BatchUnderWay:
+    """The batch under way, or held over an election."""
+
+    def __init__(self, requests: tuple[tuple[int, Request], ...], now_us: int) -> None:
+        self.requests = requests
+        self.now_us = now_us
+        self.stage = Stage.EXECUTING
+        self.command = 0
+        self.outcomes: tuple[Outcome, ...] = ()
+        self.row: LogRow | None = None
+        self.entries: dict[int, Entry] = {}
+        """request id -> its entry in the row."""
+        self.prepared = False
+        self.expired: dict[int, None] = {}
+        """Requests answered as unknown because their deadline passed."""
+        self.master = ""
+
+    def unanswered(self) -> list[Request]:
+        return [request for _, request in self.requests if request.request_id not in self.expired]
+
+
+class WritePath:
+    """Writes from arrival to answer."""
+
+    def __init__(self, state: ReplicationState, shipping: Shipping, reads: ReadPath) -> None:
+        self._state = state
+        self._shipping = shipping
+        self._reads = reads
+        self.pending: deque[Request] = deque()
+        self.batch: BatchUnderWay | None = None
+        self.held: BatchUnderWay | None = None
+        self._held_command: int | None = None
+        self.timestamps = TimestampStock()
+
+    # ------------------------------------------------------------------------------------------ arrive
+
+    def arrived(self, request: Request) -> None:
+        state = self._state
+        if state.phase is Phase.DEPOSED:
+            state.emit(Fail(request.request_id, committed=False, reason=self.deposed_reason))
+        elif len(self.pending) >= state.settings.pending_max:
+            state.emit(Fail(request.request_id, committed=False, reason="too many writes are waiting"))
+        else:
+            self.pending.append(request)
+            if self.batch is None:
+                self.start()
+
+    deposed_reason = "another coordinator has taken over: send the request there"
+
+    # ------------------------------------------------------------------------------------------ execute
+
+    def start(self) -> None:
+        """Form the next batch if the way is free."""
+        state = self._state
+        if state.phase is not Phase.SERVING or self.batch is not None:
+            return
+        self._ask_for_timestamps()
+        newcomer = any(node.probation == state.window.end.position for node in state.replicas)
+        if not self.pending and not newcomer:
+            return
+        numbers = self.timestamps.take(min(len(self.pending), state.settings.batch_requests_max))
+        if not numbers and not newcomer:
+            return
+        chosen: list[tuple[int, Request]] = []
+        size = 0
+        for number in numbers:
+            if chosen and size + len(self.pending[0].sql) > state.settings.batch_bytes_max:
+                break
+            request = self.pending.popleft()
+            size += len(request.sql)
+            chosen.append((number, request))
+        batch = self.batch = BatchUnderWay(tuple(chosen), state.wall_us)
+        master = state.master_progress
+        batch.master = master.name
+        batch.command = master.command = state.next_command()
+        state.emit(
+            ExecuteBatch(
+                master.name,
+                batch.command,
+                epoch=state.epoch,
+                owner=state.owner,
+                previous=state.window.end.position,
+                now_us=batch.now_us,
+                requests=batch.requests,
+            )
+        )
+        self._ask_for_timestamps()
+
+    def _ask_for_timestamps(self) -> None:
+        stock, state = self.timestamps, self._state
+        if state.now_ns < stock.retry_at_ns:
+            return
+        stock.skip_to(state.window.end.position.timestamp)
+        shortage = stock.shortage()
+        if shortage:
+            stock.requested = True
+            state.emit(RequestTimestamps(shortage, stock.greatest))
+
+    def granted(self, first: int, last: int, step: int) -> None:
+        self.timestamps.grant(first, last, step)
+        self.start()
+
+    def refused(self) -> None:
+        self.timestamps.requested = False
+        self.timestamps.retry_at_ns = self._state.now_ns + self._state.settings.retry_ns
+
+    def executed(self, reply: BatchExecuted) -> None:
+        """The master ran the batch: form the row of what succeeded and send it, or undo."""
+        state, batch = self._state, self.batch
+        assert batch is not None
+        batch.outcomes = reply.outcomes
+        disturbed = any(isinstance(outcome, Disturbed) for outcome in reply.outcomes)
+        for (timestamp, request), outcome in zip(batch.requests, reply.outcomes, strict=False):
+            if isinstance(outcome, Executed):
+                seed = request.rand_seed if request.uses_random else 0
+                entry = Entry(timestamp, request.sql, outcome.rows_affected, outcome.insert_id, seed)
+                batch.entries[request.request_id] = entry
+        if disturbed or (batch.requests and not batch.entries):
+            batch.stage = Stage.UNDOING
+            self._command_master(RollBackBatch)
+            return
+        end = state.window.end
+        entries = tuple(batch.entries.values())
+        batch.row = next_row(end, state.epoch, Batch(batch.now_us, entries), end.position.timestamp + 1)
+        state.window.append(batch.row)
+        batch.stage = Stage.STORING
+        master = state.master_progress
+        batch.command = master.command = state.next_command()
+        self._shipping.ship_all()
+        state.emit(PrepareRow(master.name, batch.command, batch.row, master.name))
+
+    def _command_master(self, kind: type[RollBackBatch] | type[CommitBatch]) -> None:
+        state, batch = self._state, self.batch
+        assert batch is not None
+        master = state.master_progress
+        batch.command = master.command = state.next_command()
+        state.emit(kind(master.name, batch.command))
+
+    # ------------------------------------------------------------------------------------------ commit
+
+    def prepared(self) -> None:
+        assert self.batch is not None
+        self.batch.prepared = True
+        self._state.master_progress.command = None
+        self.stored()
+
+    def stored(self) -> None:
+        """A replica has more rows: commit if a commit quorum has the batch's."""
+        state, batch = self._state, self.batch
+        if batch is None or batch.stage is not Stage.STORING or not batch.prepared or batch.row is None:
+            return
+        if len(self._holders(batch.row)) >= state.sizes.commit_replicas:
+            batch.stage = Stage.COMMITTING
+            self._command_master(CommitBatch)
+
+    def _holders(self, row: LogRow) -> list[str]:
+        return [node.name for node in self._state.replicas if node.member and node.has(row.position)]
+
+    def committed(self) -> None:
+        """The batch is on the disks of a commit quorum, the master's included: answer."""
+        state, batch = self._state, self.batch
+        assert batch is not None
+        assert batch.row is not None
+        self.batch = None
+        state.committed_timestamp = batch.row.last_timestamp
+        state.committed_at_ns = state.now_ns
+        master = state.master_progress
+        master.command = None
+        master.stored(batch.row.position, batch.row.last_timestamp)
+        self._answer(batch, self._holders(batch.row))
+        self.admit_newcomers()
+        self.start()
+
+    def _answer(self, batch: BatchUnderWay, holders: list[str]) -> None:
+        state = self._state
+        quorum = counted_replicas(holders, state.preferred_quorum, state.sizes.commit_replicas)
+        for (_, request), outcome in zip(batch.requests, batch.outcomes, strict=False):
+            if request.request_id in batch.expired:
+                continue
+            if isinstance(outcome, Rejected):
+                state.emit(Refuse(request.request_id, outcome, batch.master))
+            else:
+                entry = batch.entries[request.request_id]
+                size = state.sizes.commit_replicas
+                state.emit(Acknowledge(request.request_id, entry, batch.master, quorum, size))
+
+    def admit_newcomers(self) -> None:
+        """A refilled node counts only when it was level *and then* a batch of this epoch was committed without it.
+
+        Counting it as soon as it is filled would let a deposed coordinator fill it and commit with it.
+        """
+        state = self._state
+        for node in state.replicas:
+            if node.probation is not None and node.probation.timestamp < state.committed_timestamp and node.idle:
+                node.command = state.next_command()
+                state.emit(Admit(node.name, node.command, state.epoch, state.owner, state.cluster_id))
+
+    def rolled_back(self) -> None:
+        """Nothing of the batch was kept: answer MySQL's refusals, run the rest again."""
+        state, batch = self._state, self.batch
+        assert batch is not None
+        self.batch = None
+        state.master_progress.command = None
+        refusals: list[Refuse] = []
+        again: list[Request] = []
+        disturbed = any(isinstance(outcome, Disturbed) for outcome in batch.outcomes)
+        for index, (_, request) in enumerate(batch.requests):
+            outcome = batch.outcomes[index] if index < len(batch.outcomes) else None
+            if isinstance(outcome, Disturbed):
+                reason = f"the server could not run it: {outcome.message}"
+                state.emit(Fail(request.request_id, committed=False, reason=reason, disturbance=outcome))
+            elif isinstance(outcome, Rejected) and not disturbed:
+                refusals.append(Refuse(request.request_id, outcome, batch.master))
+            else:
+                again.append(request)
+        self.pending.extendleft(reversed(again))
+        if refusals:
+            # a refusal is a read of the master's rows: true only if the epoch is still ours
+            self._reads.confirm_refusals(tuple(refusals), min(r.deadline_ns for _, r in batch.requests))
+        self.start()
+
+    # ------------------------------------------------------------------------------------------ hold
+
+    def hold(self) -> None:
+        """The epoch ends with a batch under way."""
+        batch, self.batch = self.batch, None
+        if batch is None:
+            return
+        if batch.row is None:
+            self.pending.extendleft(reversed(batch.unanswered()))
+        else:
+            assert self.held is None
+            self.held = batch
+
+    def serve(self) -> None:
+        """A new epoch serves: settle the held batch, then go on."""
+        state = self._state
+        self.timestamps.skip_to(state.window.end.position.timestamp)
+        if self.held is not None and self.held.row is not None:
+            self._held_command = state.next_command()
+            place = self.held.row.last_timestamp
+            state.emit(ReadPositions(state.master_progress.name, self._held_command, place, place))
+        self.start()
+
+    def fate_read(self, command: int, reply: PositionsRead) -> bool:
+        """Whether `command` asked for the held batch's fate; then it is answered or run again."""
+        batch = self.held
+        if command != self._held_command or batch is None or batch.row is None:
+            return False
+        self.held = self._held_command = None
+        if batch.row.position in reply.positions:
+            self._answer(batch, [node.name for node in self._state.replicas if node.member])
+        else:
+            self.pending.extendleft(reversed(batch.unanswered()))
+            self.start()
+        return True
+
+    def depose(self) -> None:
+        """Another coordinator owns the cluster."""
+        state = self._state
+        self.hold()
+        while self.pending:
+            state.emit(Fail(self.pending.popleft().request_id, committed=False, reason=self.deposed_reason))
+        if self.held is not None:
+            for request in self.held.unanswered():
+                state.emit(Fail(request.request_id, committed=None, reason=self.deposed_reason))
+            self.held = None
+
+    # ------------------------------------------------------------------------------------------ deadlines
+
+    def expire(self) -> None:
+        """Answer the requests whose deadline has passed: waiting ones are not committed, the others nobody can tell."""
+        state = self._state
+        while self.pending and self.pending[0].deadline_ns <= state.now_ns:
+            reason = "no commit quorum could be had before the deadline; nothing was done"
+            state.emit(Fail(self.pending.popleft().request_id, committed=False, reason=reason))
+        for batch in (self.batch, self.held):
+            if batch is None:
+                continue
+            for _, request in batch.requests:
+                if request.deadline_ns <= state.now_ns and request.request_id not in batch.expired:
+                    batch.expired[request.request_id] = None
+                    reason = "the deadline passed while the write was being committed; it may still be"
+                    state.emit(Fail(request.request_id, committed=None, reason=reason))
+
+    @property
+    def wake_at_ns(self) -> int | None:
+        times = [self.pending[0].deadline_ns] if self.pending else []
+        for batch in (self.batch, self.held):
+            if batch is not None:
+                times += [r.deadline_ns for _, r in batch.requests[:1] if r.request_id not in batch.expired]
+        if self.pending and self.batch is None and self.timestamps.retry_at_ns > self._state.now_ns:
+            times.append(self.timestamps.retry_at_ns)
+        return min(times, default=None)

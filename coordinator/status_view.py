@@ -1,0 +1,67 @@
+"""What the coordinator says of itself, made from the replicator's state. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from replication.progress import NodeProgress, NodeState
+from replication.replicator import Replicator
+from replication.state import Phase
+
+
+def status(replicator: Replicator, original_master: str, timestamp_errors: Mapping[str, str]) -> dict[str, Any]:
+    """Body of GET /status."""
+    state, election = replicator.state, replicator.election
+    master = state.master if state.phase is Phase.SERVING else None
+    return {
+        "current_master": master,
+        "master_is_original": master == original_master,
+        "replicas": [name for name in state.nodes if name != (master or original_master)],
+        "phase": state.phase.value,
+        "epoch": state.epoch,
+        "cluster_id": state.cluster_id,
+        "owner": state.owner,
+        "committed_timestamp": state.committed_timestamp,
+        "log_end_timestamp": state.window.end.position.timestamp,
+        "waits_for": why_not_writable(replicator),
+        "last_election": {
+            "reason": election.reason,
+            "count": election.count,
+            "duration_ms": round(election.duration_ns / 1e6, 1),
+        },
+        "pending_writes": len(replicator.writes.pending),
+        "quorum": {
+            "replicas": state.sizes.commit_replicas,
+            "commit": state.sizes.commit,
+            "election": state.sizes.election,
+            "preferred": list(state.preferred_quorum),
+        },
+        "nodes": {node.name: _node(node, node.name == master) for node in state.nodes.values()},
+        "timestamp_service_errors": dict(timestamp_errors),
+    }
+
+
+def _node(node: NodeProgress, is_master: bool) -> dict[str, Any]:
+    return {
+        "role": "master" if is_master else "replica",
+        "state": node.state.value,
+        "reason": node.reason,
+        "member": node.member,
+        "log_end_timestamp": node.log_end.timestamp if node.log_end else None,
+        "applied_timestamp": node.applied_timestamp if node.state is not NodeState.AWAY else None,
+    }
+
+
+def why_not_writable(replicator: Replicator) -> str:
+    """Empty: a write can be committed now."""
+    state = replicator.state
+    if state.phase is Phase.DEPOSED:
+        return "another coordinator has taken over"
+    if state.phase is not Phase.SERVING:
+        return replicator.election.waits_for or "an election"
+    level = [node.name for node in state.replicas if node.member and node.state is NodeState.LEVEL]
+    if len(level) < state.sizes.commit_replicas:
+        return f"a commit quorum: {len(level)} of {state.sizes.commit_replicas} replicas are level"
+    stock = replicator.writes.timestamps
+    if not stock.available and state.now_ns < stock.retry_at_ns:
+        return "the timestamp service"
+    return ""

@@ -1,0 +1,66 @@
+-- The state that every node starts from. It is run once per data folder, as root, before the node joins, and is the
+-- only thing that is not in the replication log: all four nodes must run the same text.
+--
+-- ${…} is filled in from the environment by whoever runs this file (the server itself cannot read an environment):
+--   COORDINATOR_DB_PASSWORD  READER_DB_PASSWORD  COLLECTOR_DB_PASSWORD
+-- Times and logs: see coordinator/DESIGN.md, "What each node stores".
+
+CREATE DATABASE IF NOT EXISTS distributed_db CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci;
+CREATE DATABASE IF NOT EXISTS _replication CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci;
+
+-- One row: the fence (epoch, owner) and how far this node has come. The write path locks this row first, so a changed
+-- fence and a write of the old owner can never both be committed.
+CREATE TABLE IF NOT EXISTS _replication.meta (
+  id                  TINYINT UNSIGNED NOT NULL PRIMARY KEY,
+  cluster_id          VARCHAR(36)      NOT NULL,
+  epoch               BIGINT UNSIGNED  NOT NULL,
+  owner               VARCHAR(64)      NOT NULL,
+  master              VARCHAR(64)      NOT NULL,
+  committed_timestamp BIGINT UNSIGNED  NOT NULL,
+  applied_timestamp   BIGINT UNSIGNED  NOT NULL,
+  applied_entries     BIGINT UNSIGNED  NOT NULL,
+  ddl_timestamp       BIGINT UNSIGNED  NULL,
+  CONSTRAINT meta_is_one_row CHECK (id = 1)
+) ENGINE = InnoDB;
+
+-- The log: one row carries a whole batch of entries. It is never empty: row 0 is the common beginning of all nodes.
+CREATE TABLE IF NOT EXISTS _replication.log (
+  last_timestamp      BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+  first_timestamp     BIGINT UNSIGNED NOT NULL,
+  epoch               BIGINT UNSIGNED NOT NULL,
+  previous_timestamp  BIGINT UNSIGNED NOT NULL,
+  previous_epoch      BIGINT UNSIGNED NOT NULL,
+  entries_total       BIGINT UNSIGNED NOT NULL COMMENT 'entries in this row and all before it',
+  payload             LONGBLOB        NOT NULL,
+  checksum            BINARY(16)      NOT NULL COMMENT 'of this row chained to the checksum of the row before'
+) ENGINE = InnoDB;
+
+INSERT IGNORE INTO _replication.meta VALUES (1, '', 0, '', '', 0, 0, 0, NULL);
+INSERT IGNORE INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, '', REPEAT('\0', 16));
+
+CREATE TABLE IF NOT EXISTS distributed_db.users (
+  id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  name       VARCHAR(100)    NOT NULL,
+  email      VARCHAR(255)    NOT NULL,
+  created_at TIMESTAMP       NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  timestamp  BIGINT UNSIGNED NULL COMMENT 'timestamp of the write that made the row'
+) ENGINE = InnoDB;
+
+-- @write_timestamp is set by the coordinator for each entry, on the master and again on every replica that applies it.
+-- A trigger, because it gives the same value for every form of INSERT, and costs nothing where a table has no such column.
+CREATE DEFINER = root@localhost TRIGGER distributed_db.users_timestamp BEFORE INSERT ON distributed_db.users
+  FOR EACH ROW SET NEW.timestamp = @write_timestamp;
+
+-- Least privilege, one account a purpose. Nobody but root on the node's own socket can do more.
+CREATE USER IF NOT EXISTS coordinator@'%' IDENTIFIED BY '${COORDINATOR_DB_PASSWORD}';
+CREATE USER IF NOT EXISTS reader@'%'      IDENTIFIED BY '${READER_DB_PASSWORD}';
+CREATE USER IF NOT EXISTS collector@'%'   IDENTIFIED BY '${COLLECTOR_DB_PASSWORD}';
+
+-- Writes users' rows and the log. SESSION_VARIABLES_ADMIN: it pins what a statement's result depends on.
+GRANT SELECT, INSERT, UPDATE, DELETE ON distributed_db.* TO coordinator@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON _replication.* TO coordinator@'%';
+GRANT SESSION_VARIABLES_ADMIN ON *.* TO coordinator@'%';
+-- Runs users' SELECTs: the second net under the parser. No FILE, no EXECUTE, no look at _replication.
+GRANT SELECT ON distributed_db.* TO reader@'%';
+-- Probes.
+GRANT SELECT ON _replication.* TO collector@'%';

@@ -1,0 +1,152 @@
+"""SEER service: ranks, over HTTP, the nodes that could become master.
+
+Wiring only: the rule is in leader_election.py, the shapes in seer_contract.py. Asking changes nothing anywhere: an
+election is the coordinator's act, and this is one of its advisers.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Annotated
+
+import httpx
+from fastapi import APIRouter, Body, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from leader_election import Scores, UnknownCandidateError, rank_candidates
+from metrics_client import CollectorUnavailableError, MetricsClient
+from metrics_contract import ClusterMetrics
+from pydantic import Field, HttpUrl
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from seer_contract import CandidateScores, ElectLeaderRequest, LeaderAnswer, LeaderRefusal, SeerError, SeerHealth
+from starlette.exceptions import HTTPException
+
+
+class SeerSettings(BaseSettings):
+    """From the environment, names in capitals. Refused at start when out of range."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    metrics_url: HttpUrl = HttpUrl("http://127.0.0.1:8003")
+    # above 5 s the coordinator has long decided without advice
+    metrics_timeout_ms: int = Field(default=250, ge=1, le=5_000)
+    # 0 asks anew every time; above 1 s the advice would be about another cluster than the one that is there
+    metrics_cache_ms: int = Field(default=100, ge=0, le=1_000)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: SeerSettings = app.state.settings
+    metrics = MetricsClient(
+        str(settings.metrics_url),
+        timeout_ms=settings.metrics_timeout_ms,
+        cache_ms=settings.metrics_cache_ms,
+        transport=app.state.transport,
+    )
+    app.state.metrics = metrics
+    try:
+        yield
+    finally:
+        await metrics.aclose()
+
+
+def metrics_of(request: Request) -> MetricsClient:
+    metrics: MetricsClient = request.app.state.metrics
+    return metrics
+
+
+Metrics = Annotated[MetricsClient, Depends(metrics_of)]
+# an empty body asks the same as {}
+Question = Annotated[ElectLeaderRequest, Body(default_factory=ElectLeaderRequest)]
+router = APIRouter()
+
+
+@router.post(
+    "/elect-leader",
+    response_model=LeaderAnswer,
+    responses={422: {"model": SeerError}, 503: {"model": LeaderRefusal}},
+)
+async def elect(body: Question, metrics: Metrics) -> LeaderAnswer | JSONResponse:
+    cluster = await metrics.read()
+    master = _master_to_leave_out(body, cluster)
+    offered = cluster.nodes if body.candidates is None else body.candidates
+    ranking = rank_candidates(cluster.nodes, [name for name in offered if name != master])
+    if ranking.leader is None:
+        refusal = LeaderRefusal(
+            message=f"{ranking.reason}. Bring a node back and ask again.",
+            excluded=dict(ranking.excluded),
+            master=master,
+        )
+        return JSONResponse(refusal.model_dump(), status_code=503)
+    return LeaderAnswer(
+        leader=ranking.leader,
+        ranking=list(ranking.ranking),
+        scores={name: _answered(scores) for name, scores in ranking.scores.items()},
+        excluded=dict(ranking.excluded),
+        master=master,
+        reason=ranking.reason,
+    )
+
+
+@router.get("/health")
+async def health(metrics: Metrics) -> SeerHealth:
+    """200 without the collector too: restarting this service would not bring the collector back."""
+    try:
+        await metrics.read()
+    except CollectorUnavailableError as error:
+        return SeerHealth(metrics_collector=f"unreachable: {error}")
+    return SeerHealth(metrics_collector="reachable")
+
+
+def _answered(scores: Scores) -> CandidateScores:
+    return CandidateScores(**asdict(scores), total=scores.total)
+
+
+def _master_to_leave_out(body: ElectLeaderRequest, cluster: ClusterMetrics) -> str | None:
+    if body.master is not None:
+        if body.master not in cluster.nodes:
+            raise UnknownCandidateError(
+                f"master {body.master!r} is not a node of this cluster; known: {', '.join(sorted(cluster.nodes))}"
+            )
+        return body.master
+    # named candidates are those that the coordinator has fenced; a deposed master may rightly be one of them
+    return cluster.master if body.candidates is None else None
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse(SeerError(message=message).model_dump(), status_code=status)
+
+
+async def _on_malformed_body(_: Request, error: RequestValidationError) -> JSONResponse:
+    faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
+    return _error(
+        422, f'{faults}. Send Content-Type: application/json and a body such as {{}}, or {{"candidates": [names]}}.'
+    )
+
+
+async def _on_unknown_candidate(_: Request, error: UnknownCandidateError) -> JSONResponse:
+    return _error(422, f"{error}.")
+
+
+async def _on_missing_metrics(_: Request, error: CollectorUnavailableError) -> JSONResponse:
+    return _error(503, f"{error}. No leader can be proposed; until it is back, use the last scores or the node order.")
+
+
+async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
+    return _error(error.status_code, f"{error.detail}: this service has POST /elect-leader and GET /health.")
+
+
+def create_app(settings: SeerSettings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+    """`transport` is how the collector is reached; None is the network."""
+    app = FastAPI(title="SEER service", lifespan=lifespan)
+    app.state.settings = settings
+    app.state.transport = transport
+    app.include_router(router)
+    app.exception_handler(RequestValidationError)(_on_malformed_body)
+    app.exception_handler(UnknownCandidateError)(_on_unknown_candidate)
+    app.exception_handler(CollectorUnavailableError)(_on_missing_metrics)
+    app.exception_handler(HTTPException)(_on_http_error)
+    return app
+
+
+app = create_app(SeerSettings())

@@ -1,0 +1,163 @@
+"""A whole cluster of real processes in the hands of a test: its addresses, its faults, and a look into every node.
+
+The handle does everything by the same commands that a user has (cluster.py), on a folder and ports of its own, so a
+cluster that a developer has running is never touched.
+
+Hard case: the test run itself is killed. A reaper, in a session of its own, reads a pipe whose other end only we hold;
+the kernel closes that end however we go, and the reaper then takes the cluster down. An orderly end takes the same way.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pymysql  # type: ignore[import-untyped]
+
+from cluster_layout import BY_NAME, MEMBERS, NODES, ROOT
+from local_process import find_processes, port_is_free
+
+COMMAND_S = 240.0
+_REAPER = """
+import subprocess, sys
+sys.stdin.read()
+sys.exit(subprocess.run([sys.executable, "cluster.py", "down"], stdout=subprocess.DEVNULL).returncode)
+"""
+
+
+@dataclass(frozen=True)
+class NodeAccess:
+    """Where a node is, for tests that look at it or harm it."""
+
+    name: str
+    port: int
+    socket: Path
+    data: Path
+
+
+class ClusterHandle:
+    """Commands and questions to one cluster. Every command returns when its effect is there."""
+
+    def __init__(self, folder: Path, port_offset: int) -> None:
+        self.folder = folder
+        self.port_offset = port_offset
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "CLUSTER_DIR": str(self.folder), "PORT_OFFSET": str(self.port_offset)}
+
+    def command(self, *argv: str) -> str:
+        """Run cluster.py; answers with what it said. A command that fails fails the test, with all it said."""
+        done = subprocess.run(
+            [sys.executable, "cluster.py", *argv],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"cluster.py {' '.join(argv)}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def up(self) -> None:
+        self.command("up")
+
+    def down(self) -> None:
+        self.command("down")
+
+    def kill(self, *names: str) -> None:
+        self.command("kill", *names)
+
+    def start(self, *names: str) -> None:
+        self.command("start", *names)
+
+    def stop(self, *names: str) -> None:
+        self.command("stop", *names)
+
+    def freeze(self, *names: str) -> None:
+        self.command("freeze", *names)
+
+    def thaw(self, *names: str) -> None:
+        self.command("thaw", *names)
+
+    # --- what cluster.json says
+
+    def record(self, name: str) -> dict[str, Any]:
+        rows: list[dict[str, Any]] = json.loads((self.folder / "cluster.json").read_text())["processes"]
+        return next(row for row in rows if row["name"] == name)
+
+    def pids(self) -> dict[str, int | None]:
+        return {member.name: self.record(member.name)["pid"] for member in MEMBERS}
+
+    def node(self, name: str) -> NodeAccess:
+        row = self.record(name)
+        return NodeAccess(name, row["port"], Path(row["socket"]), Path(row["data"]))
+
+    @property
+    def nodes(self) -> dict[str, NodeAccess]:
+        return {node.name: self.node(node.name) for node in NODES}
+
+    def port(self, name: str) -> int:
+        return BY_NAME[name].base_port + self.port_offset
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.port(name)}"
+
+    # --- questions
+
+    def get(self, name: str, path: str, *, timeout_s: float = 10.0) -> httpx.Response:
+        """GET from one of the services."""
+        return httpx.get(self.url(name) + path, timeout=timeout_s, trust_env=False)
+
+    def query(self, sql: str, *, timeout_s: float = 30.0, **fields: object) -> httpx.Response:
+        """POST /query to the coordinator, as a client does."""
+        body = {"query": sql, **fields}
+        return httpx.post(self.url("coordinator") + "/query", json=body, timeout=timeout_s, trust_env=False)
+
+    def rows_on(self, node: str, sql: str) -> list[tuple[Any, ...]]:
+        """Run SQL on one node itself, as MySQL's root over its socket: past the coordinator."""
+        connection = pymysql.connect(unix_socket=str(self.node(node).socket), user="root", autocommit=True)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return list(cursor.fetchall())
+        finally:
+            connection.close()
+
+
+def free_port_offset() -> int:
+    """An offset at which all ten ports are free, and below 32768, where the kernel takes clients' own ports from."""
+    return next(
+        offset
+        for offset in range(10_000, 19_000, 100)
+        if all(port_is_free(member.base_port + offset) for member in MEMBERS)
+    )
+
+
+@contextlib.contextmanager
+def private_cluster(folder: Path, *, only: Sequence[str] = ()) -> Iterator[ClusterHandle]:
+    """A cluster (or only some of its members) that is gone afterwards, in whichever way the test run ends."""
+    handle = ClusterHandle(folder.resolve(), free_port_offset())
+    reaper = subprocess.Popen(
+        [sys.executable, "-c", _REAPER], cwd=ROOT, env=handle.environment, stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        handle.command(*(("start", *only) if only else ("up",)))
+        yield handle
+    finally:
+        assert reaper.stdin is not None
+        reaper.stdin.close()
+        status = reaper.wait(COMMAND_S)
+        left = find_processes(handle.folder)
+        # 100 MB a node; the logs stay, as evidence
+        shutil.rmtree(handle.folder / "data", ignore_errors=True)
+        assert (status, left) == (0, []), f"the cluster in {handle.folder} was not taken down"

@@ -1,0 +1,366 @@
+"""Our lexer and the server's own see the same tokens: a fuzz over short, hostile texts against a real mysqld.
+
+The coordinator splices an accepted text into a packet of several statements. So for each text that our lexer accepts:
+the server sees exactly one statement in it, a statement spliced behind it is still executed as the second, and where
+the server complains ("near '…'"), it points at a place where one of our tokens begins.
+
+Needs MYSQLD (the path of a MySQL server), or cluster.py's `mysqld` command. LEXER_FUZZ_TEXTS and LEXER_FUZZ_SEED repeat
+or widen a run. The server listens on a socket in a temporary folder only, and is ended by its own handle.
+"""
+
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymysql
+import pytest
+import sql_rules
+from pymysql.constants import CLIENT
+from sql_lexer import Refused, Tokens, tokenize
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CORPUS = _ROOT / "tests" / "unit" / "statement_corpus.txt"
+_TEXTS = int(os.environ.get("LEXER_FUZZ_TEXTS", "30000"))
+_SEED = int(os.environ.get("LEXER_FUZZ_SEED", "1"))
+_START_TIMEOUT_S = 60.0
+_SENTINEL = "SELECT 7777 AS sentinel"
+_SENTINEL_ROWS = ((7777,),)
+_SHOWN_NEAR_CHARS_MAX = 80
+"""MySQL cuts what it shows behind "near" at 80 bytes."""
+
+Outcome = tuple[tuple[object, ...], ...] | pymysql.MySQLError
+
+
+def _mysqld() -> str | None:
+    if path := os.environ.get("MYSQLD"):
+        return path
+    script = _ROOT / "cluster.py"
+    if not script.exists():
+        return None
+    found = subprocess.run([sys.executable, script, "mysqld"], capture_output=True, text=True, check=False)
+    lines = found.stdout.split()
+    return lines[-1] if found.returncode == 0 and lines else None
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator["pymysql.Connection[pymysql.cursors.Cursor]"]:
+    mysqld = _mysqld()
+    if mysqld is None:
+        pytest.skip("set MYSQLD to the path of a MySQL 8.0 or newer server")
+    # A short path: that of a socket has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="lexer-", dir="/tmp") as folder:
+        common = [mysqld, "--no-defaults", f"--datadir={folder}/data", "--secure-file-priv=NULL", "--mysqlx=OFF"]
+        if os.geteuid() == 0:
+            common.append("--user=root")
+        common += ["--innodb-buffer-pool-size=64M", "--innodb-flush-method=nosync", f"--log-error={folder}/log"]
+        subprocess.run([*common, "--initialize-insecure"], check=True)
+        server = subprocess.Popen(
+            [*common, "--skip-networking", f"--socket={folder}/s", "--disable-log-bin", "--performance-schema=OFF"]
+        )
+        try:
+            opened = _connect(f"{folder}/s", server)
+            with opened:
+                yield opened
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def _connect(socket: str, server: "subprocess.Popen[bytes]") -> "pymysql.Connection[pymysql.cursors.Cursor]":
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while True:
+        try:
+            opened = pymysql.connect(
+                unix_socket=socket, user="root", charset="utf8mb4", autocommit=True, client_flag=CLIENT.MULTI_STATEMENTS
+            )
+        except pymysql.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            with opened.cursor() as cursor:
+                cursor.execute("CREATE DATABASE scratch")
+                cursor.execute("CREATE TABLE scratch.a (a INT PRIMARY KEY, b INT)")
+            opened.select_db("scratch")
+            return opened
+
+
+def _outcomes(connection: "pymysql.Connection[pymysql.cursors.Cursor]", packet: str) -> list[Outcome]:
+    """One a statement that the server saw; it stops at the first error."""
+    outcomes: list[Outcome] = []
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(packet)
+            outcomes.append(tuple(cursor.fetchall()))
+            while cursor.nextset():
+                outcomes.append(tuple(cursor.fetchall()))
+        except pymysql.MySQLError as error:
+            outcomes.append(error)
+    return outcomes
+
+
+def _tokens(text: str) -> Tokens:
+    steps = tokenize(text)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            tokens: Tokens = finished.value
+            return tokens
+
+
+_SOUP = [
+    "'",
+    '"',
+    "`",
+    "\\",
+    "/*",
+    "*/",
+    "/*+",
+    "--",
+    "-- ",
+    "-",
+    "#",
+    ";",
+    ";",
+    "\n",
+    "\r",
+    "\t",
+    " ",
+    " ",
+    ",",
+    "(",
+    ")",
+    ".",
+    "*",
+    "/",
+]
+_SOUP += [
+    "''",
+    '""',
+    "``",
+    "\\'",
+    "\\\\",
+    "1",
+    "0x4",
+    "1e",
+    "1e5",
+    "1.",
+    "e",
+    "a",
+    "x",
+    "x'",
+    "b'",
+    "N'",
+    "_latin1",
+    "@@",
+    "$",
+    "$$",
+    "a$",
+]
+_SOUP += [
+    "é",
+    "漢",
+    "🙂",
+    "\xa0",
+    "\x85",
+    "\x7f",
+    "\x01",
+    "\x0b",
+    "\ufeff",
+    "\u2028",
+    "=",
+    "<",
+    ">",
+    "!",
+    ":=",
+    "||",
+    "->",
+    "NULL",
+    "AS",
+    "FROM a",
+]
+_SOUND = [
+    "'x'",
+    "'it''s'",
+    "'\\''",
+    "'a\\\\'",
+    '"y"',
+    '"\\""',
+    "'/*'",
+    "'*/'",
+    '"--"',
+    "'-- '",
+    "'#'",
+    "';'",
+    '"`"',
+    "N'n'",
+    "x'41'",
+    "b'01'",
+]
+_SOUND += [
+    "1",
+    "1.5",
+    ".5",
+    "1.",
+    "1e5",
+    "1.e-5",
+    "-1",
+    "0x41",
+    "0b1",
+    "_latin1'z'",
+    "_utf8mb4 'é'",
+    "'漢🙂'",
+    "NULL",
+    "NOW()",
+    "(1)",
+    "(2 )",
+]
+_BETWEEN = [
+    " ",
+    "",
+    "",
+    "\n",
+    "\t",
+    "/**/",
+    "/* ; */",
+    "/* ' */",
+    "/*`*/",
+    "-- x\n",
+    "--\n",
+    "-- '\n",
+    '# "\n',
+    "#\n",
+    "--\x01;\n",
+    "/*-- */",
+    "\r",
+    "\x0b",
+]
+_OPERATORS = [
+    ",",
+    ",",
+    "+",
+    "-",
+    "*",
+    "/",
+    "=",
+    "<>",
+    "||",
+    "&&",
+    " AS `q;`,",
+    ' AS "w;",',
+    " AS é,",
+    ", -",
+    "--",
+    "- -",
+]
+_TAILS = ["", "", "", ";", " ; ", "-- ", "--", "--;", "#;", "/* ; */", ";-- x", "; #", "\n;\n", ";/* */"]
+
+
+def _soup(rng: random.Random) -> str:
+    return "SELECT " + "".join(rng.choices(_SOUP, k=rng.randint(1, 12)))
+
+
+def _sound_with_traps(rng: random.Random) -> str:
+    """Mostly valid, so that the server reads it to its end; with one piece of soup in it now and then."""
+    parts = ["SELECT ", rng.choice(_SOUND)]
+    for _ in range(rng.randint(0, 4)):
+        parts += [rng.choice(_BETWEEN), rng.choice(_OPERATORS), rng.choice(_BETWEEN), rng.choice(_SOUND)]
+    if rng.random() < 0.4:
+        parts.insert(rng.randint(1, len(parts)), rng.choice(_SOUP))
+    return "".join(parts) + rng.choice(_BETWEEN) + rng.choice(_TAILS)
+
+
+def _points_between_tokens(error: pymysql.MySQLError, tokens: Tokens, body: str) -> bool:
+    shown = re.search(r"near '(.*)' at line \d+$", str(error.args[1]), re.DOTALL)
+    if error.args[0] != 1064 or shown is None or len(shown[1].encode()) >= _SHOWN_NEAR_CHARS_MAX:
+        return True
+    if not body.endswith(shown[1]):
+        return False
+    offset = len(body) - len(shown[1]) + tokens.starts[0]
+    # Inside of a token that we keep as one: a list of plain values, or a sign of two characters.
+    inside_list = any(
+        start < offset < end and tokens.keys[index] in ("()", "'")
+        for index, (start, end) in enumerate(zip(tokens.starts, tokens.ends, strict=True))
+    )
+    return offset in tokens.starts or offset == tokens.ends[-1] or inside_list
+
+
+def _disagreement(
+    connection: "pymysql.Connection[pymysql.cursors.Cursor]", text: str, seen: Counter[str]
+) -> str | None:
+    try:
+        tokens = _tokens(text)
+    except Refused as refused:
+        whole = _outcomes(connection, text)
+        if len(whole) == 1 and not isinstance(whole[0], pymysql.MySQLError):
+            seen[f"refused here, executed there: {refused.reason[:60]}"] += 1
+        seen["refused by us"] += 1
+        return None
+    body = text[tokens.starts[0] : tokens.ends[-1]]
+    alone, spliced, whole = (_outcomes(connection, packet) for packet in (body, f"{body};{_SENTINEL}", text))
+    if len(alone) != 1 or len(whole) != 1:
+        return f"the server saw {len(alone)} statements in the slice and {len(whole)} in the text"
+    first = alone[0]
+    if isinstance(first, pymysql.MySQLError):
+        seen["accepted by us, refused by the server"] += 1
+        if len(spliced) != 1 or not isinstance(spliced[0], pymysql.MySQLError) or spliced[0].args[0] != first.args[0]:
+            return f"alone {first}, with a statement behind it {spliced}"
+        if not _points_between_tokens(first, tokens, body):
+            return f"the server's token begins where none of ours does: {first}"
+        return None
+    seen["accepted by both"] += 1
+    if isinstance(whole[0], pymysql.MySQLError):
+        return f"the slice is executed, the text is not: {whole[0]}"
+    if len(spliced) != 2 or spliced[1] != _SENTINEL_ROWS:
+        return f"the statement behind it was swallowed: {spliced}"
+    return None
+
+
+def test_the_server_sees_the_statement_ends_that_we_see(
+    connection: "pymysql.Connection[pymysql.cursors.Cursor]",
+) -> None:
+    rng, seen, disagreements = random.Random(_SEED), Counter[str](), []
+    for number in range(_TEXTS):
+        text = _soup(rng) if number % 2 else _sound_with_traps(rng)
+        if problem := _disagreement(connection, text, seen):
+            disagreements.append(f"{text!r}: {problem}")
+    print(f"seed {_SEED}, {_TEXTS} texts")
+    for what, count in sorted(seen.items()):
+        print(f"  {count:6} {what}")
+    assert disagreements == [], f"LEXER_FUZZ_SEED={_SEED}: {len(disagreements)}, first ones: {disagreements[:10]}"
+    assert seen["accepted by both"] > _TEXTS / 10
+
+
+def test_every_function_that_we_let_pass_is_the_servers_own(
+    connection: "pymysql.Connection[pymysql.cursors.Cursor]",
+) -> None:
+    moved_to_a_component_in_newer_servers = {"MD5", "SHA", "SHA1"}
+    no_such_function = 1305
+    for name in sorted(sql_rules.FUNCTIONS - moved_to_a_component_in_newer_servers):
+        for arguments in ("", "1"):
+            (outcome,) = _outcomes(connection, f"SELECT {name}({arguments})")
+            assert not isinstance(outcome, pymysql.MySQLError) or outcome.args[0] != no_such_function, name
+
+
+def test_what_the_corpus_accepts_is_no_syntax_error_to_the_server(
+    connection: "pymysql.Connection[pymysql.cursors.Cursor]",
+) -> None:
+    syntax_errors = []
+    for line in _CORPUS.read_text("utf-8").splitlines():
+        verdict, bar, text = line.partition(" | ")
+        if bar and not line.startswith("#") and not verdict.startswith("REFUSED"):
+            packet = text.translate(str.maketrans({"⏎": "\n", "␍": "\r", "⇥": "\t", "␉": "\v"}))
+            outcome = _outcomes(
+                connection, f"EXPLAIN {packet}" if verdict.startswith(("READ SE", "WRITE")) else packet
+            )[0]
+            if isinstance(outcome, pymysql.MySQLError) and outcome.args[0] == 1064:
+                syntax_errors.append(f"{text!r}: {outcome.args[1]}")
+    assert syntax_errors == []
