@@ -220,6 +220,9 @@ def tokenize(text: str) -> Generator[None, None, Tokens]:
                 break
     if not keys:
         raise Refused("the query is empty: write a statement", 1065)
+    if text.endswith("--", 0, ends[-1]) and keys[-1] == "-":
+        # Cut off here it would be a comment; with something behind it, it is not.
+        raise Refused("the statement ends with an operator: complete it")
     if opened:
         raise Refused("there is a `(` without its `)`")
     return tokens
