@@ -19,6 +19,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,10 +159,10 @@ def template_folder(mysqld: Path, config: Path, init_sql: str, cache: Path, say:
     if template.exists():
         return template
     say("making the data folder that every node starts from")
-    shutil.rmtree(template.parent, ignore_errors=True)
-    template.parent.mkdir(parents=True, mode=0o700)
-    # a name of our own: a runner that was killed may have left a server that still writes into its folder
-    new, script, log = (template.parent / f"{os.getpid()}{end}" for end in ("", ".sql", ".log"))
+    template.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # a folder of our own: a runner that was killed may have left a server that still writes into its folder
+    work = Path(tempfile.mkdtemp(prefix="new-", dir=template.parent))
+    new, script, log = work / "data", work / "init.sql", work / "init.log"
     script.write_text(fill_in(init_sql, {name: secrets.token_hex(16) for name in names_in(init_sql)}))
     argv = [str(mysqld), f"--defaults-file={config}", "--initialize-insecure", *_user_option(), f"--datadir={new}"]
     done = subprocess.run(
@@ -173,12 +174,13 @@ def template_folder(mysqld: Path, config: Path, init_sql: str, cache: Path, say:
     if done.returncode != 0:
         tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
         raise CannotRun(f"{mysqld} could not make a data folder from mysql-config/init.sql ({log}):\n{tail}")
-    script.unlink()
-    log.unlink(missing_ok=True)
     # every node makes its own: its identity and its key
     for name in ("auto.cnf", *(path.name for path in new.glob("*.pem"))):
         (new / name).unlink(missing_ok=True)
     new.rename(template)
+    for old in template.parent.iterdir():
+        if old != template:
+            shutil.rmtree(old, ignore_errors=True)
     return template
 
 

@@ -17,7 +17,7 @@ from errors import QueryError
 from query_parser import Kind, Refused, Statement, parse, parse_in_steps
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
-from adapters.node_reader import NodeReader, RowsExceeded
+from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from replication.messages import Acknowledge, ReadRefused, Refuse
 
 Scope = MutableMapping[str, Any]
@@ -142,6 +142,8 @@ class QueryEndpoint:
                 raise errors.rejected(error.errno, error.sqlstate, error.message) from error
             except RowsExceeded as exceeded:
                 raise errors.bad_request(413, str(exceeded)) from exceeded
+            except ConnectionIsNew:
+                continue
             except ConnectionBroken as broken:
                 if time.monotonic_ns() > deadline_ns:
                     raise errors.unavailable(f"{leave.node} does not answer: {broken}", False) from broken

@@ -128,6 +128,7 @@ _STRING_PIECES = {
 _HEX_PIECE = re.compile(r"[0-9A-Fa-f]{0,65536}+")
 _BIN_PIECE = re.compile(r"[01]{0,65536}+")
 _CONTINUES_NAME = re.compile(rf"[{_ID}]")
+_BEGINS_CHAIN = re.compile(rf"\.[{_ID}]")
 _SAFE_HINT = re.compile(r"[A-Za-z0-9_@,().=%# \t\r\n]{1,1024}+\Z")
 # These would lift the time limit of reads or change the session under which the text was lexed.
 _HARMFUL_HINT = re.compile(r"SET_VAR|MAX_EXECUTION_TIME|RESOURCE_GROUP", re.IGNORECASE)
@@ -140,7 +141,6 @@ _REASON_BY_CHARACTER = {
     "?": "parameter markers are not bound here: write the values as literals",
     "$": "a bare name may not begin with $, which opens a string in newer servers: put the name into backticks",
     "{": "ODBC escapes are not supported: write the expression without { }",
-    "}": "ODBC escapes are not supported: write the expression without { }",
     "\\": "a backslash outside of a string is not SQL: put the text into quotes",
     "`": "a name in backticks is empty, too long or not closed",
 }
@@ -185,9 +185,7 @@ def tokenize(text: str) -> Generator[None, None, Tokens]:
                 continue
             if kind == "word":
                 word = match[kind]
-                by_a_dot = (keys and keys[-1] == ".") or (
-                    text.startswith(".", position) and _CONTINUES_NAME.match(text, position + 1)
-                )
+                by_a_dot = (keys and keys[-1] == ".") or _BEGINS_CHAIN.match(text, position)
                 keys.append(NAME if by_a_dot or not word.isascii() else word.upper())
             elif kind == "paren":
                 paren = match[kind]

@@ -74,7 +74,7 @@ class MySQLSession:
         """
         results: list[StatementResult] = [] if into is None else into
         if self._connection is None:
-            await self._open()
+            await self.open()
         first = len(results)
         try:
             async with asyncio.timeout(timeout_s):
@@ -106,7 +106,8 @@ class MySQLSession:
             if not await cursor.nextset():
                 return
 
-    async def _open(self) -> None:
+    async def open(self) -> None:
+        """Connect and set the session up. Raises ConnectionBroken."""
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 self._connection = await asyncmy.connect(**self._where, charset="utf8mb4", autocommit=None)

@@ -9,7 +9,9 @@ import asyncio
 
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
 
-DENIED_ERRNO = 1142
+class ConnectionIsNew(Exception):
+    """The connection is younger than the leave to read here: the server behind it may not be the one that was looked at
+    (it may have come back without its data). Ask for leave again."""
 
 
 class RowsExceeded(Exception):
@@ -46,10 +48,13 @@ class NodeReader:
         self._free = asyncio.Semaphore(connections_max)
 
     async def read(self, sql: str) -> StatementResult:
-        """Raises ServerError, ConnectionBroken, RowsExceeded."""
+        """Raises ServerError, ConnectionBroken, ConnectionIsNew, RowsExceeded."""
         async with self._free:
             session = self._idle.pop()  # the one used last: its connection is open
             try:
+                if not session.is_open:
+                    await session.open()
+                    raise ConnectionIsNew
                 # the server ends the statement itself; the margin is for its answer
                 results = await session.run([sql], self._read_timeout_s + 1.0)
             finally:
@@ -64,4 +69,4 @@ class NodeReader:
             session.close()
 
 
-__all__ = ["ConnectionBroken", "NodeReader", "RowsExceeded", "ServerError"]
+__all__ = ["ConnectionBroken", "ConnectionIsNew", "NodeReader", "RowsExceeded", "ServerError"]

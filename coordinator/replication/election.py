@@ -81,6 +81,8 @@ class Election:
         """Somebody has a greater epoch: begin again above it; at once the first time, then with a growing delay."""
         state = self._state
         state.epoch_seen = max(state.epoch_seen, epoch)
+        if self._begin_again_at_ns is not None:
+            return
         self._outbid += 1
         if self._outbid == 1:
             self.begin(self.reason)

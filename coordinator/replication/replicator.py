@@ -69,6 +69,7 @@ class Replicator:
             self.writes.arrived(event.request)
         elif isinstance(event, NodeReplied):
             self._replied(state.nodes[event.node], event.command, event.reply)
+            self._advance()
         elif isinstance(event, ReadArrived):
             self.reads.arrived(event)
         elif isinstance(event, ReadFinished):
@@ -133,7 +134,11 @@ class Replicator:
                 self.shipping.positions_read(command, reply)
             return
         if isinstance(reply, LogRead):
-            self.shipping.log_read(command, reply)
+            if reply.rows and reply.rows[-1].epoch > state.epoch:
+                # the node that we read from has rows of a later epoch: we are deposed and did not know it
+                self._outbid(node, reply.rows[-1].epoch, "another coordinator")
+            else:
+                self.shipping.log_read(command, reply)
             return
         if isinstance(reply, EpochSeen):
             if reply.epoch > state.epoch:
@@ -141,7 +146,7 @@ class Replicator:
             else:
                 self.reads.confirmed(node, command, reply)
             return
-        if isinstance(reply, Outbid | Misplaced) and reply.status.epoch > state.epoch:
+        if isinstance(reply, Outbid | Misplaced) and self._is_outbid(reply.status.epoch, reply.status.owner):
             self._outbid(node, reply.status.epoch, reply.status.owner)
             return
         if node.command != command:
@@ -180,19 +185,25 @@ class Replicator:
                 node.quarantine(reply.reason)
                 self.state.report("error", f"{node.name} is quarantined: {reply.reason}")
                 self._after_loss(node, reply.reason)
+            case Outbid() if reply.status.epoch == self.state.epoch and reply.status.owner != self.state.owner:
+                # it can never join this epoch, so one above is needed
+                self.state.lose_node(node, f"another coordinator fenced it into epoch {reply.status.epoch}")
+                self._elect(f"another coordinator fenced {node.name} into the same epoch")
             case Outbid() | Misplaced():
                 # not a greater epoch, but not what we supposed either: look at it afresh
                 self._lose(node, "its log or its fence is not where it was left")
             case _:
                 raise invariants.InvariantViolated(f"{node.name} answered {reply} to command {command}")
 
-    def _rows_stored(self, node: NodeProgress) -> None:
-        if self.state.phase is Phase.ELECTING:
-            if self.election.stored():
-                self.writes.serve()
-                self.reads.start_round()
-        else:
+    def _advance(self) -> None:
+        """A node may have what an election or a batch waits for: by storing it now, or found to have it already."""
+        if self.state.phase is Phase.SERVING:
             self.writes.stored()
+        elif self.state.phase is Phase.ELECTING and self.election.stored():
+            self.writes.serve()
+            self.reads.start_round()
+
+    def _rows_stored(self, node: NodeProgress) -> None:
         if self.state.phase is Phase.SERVING and not node.member:
             self._newcomer_stored(node)
         self.shipping.ship(node)
@@ -209,7 +220,7 @@ class Replicator:
             return
         if self.shipping.lookup_failed(event.command, event.reason):
             return
-        if event.command in (node.command, node.confirm_command):
+        if event.command in (node.command, node.confirm_command, self.writes.fate_command):
             self._lose(node, event.reason)
 
     def _lose(self, node: NodeProgress, reason: str) -> None:
@@ -234,6 +245,15 @@ class Replicator:
         self.reads.interrupt()
         self.election.begin(reason)
 
+    def _is_outbid(self, epoch: int, owner: str) -> bool:
+        """Whether a fence means that our epoch cannot be had, or is over.
+
+        While electing, the same number in another's name is enough: two coordinators picked it, and neither may have it.
+        """
+        state = self.state
+        same = state.phase is Phase.ELECTING and epoch == state.epoch and owner != state.owner
+        return epoch > state.epoch or same
+
     def _outbid(self, node: NodeProgress, epoch: int, owner: str) -> None:
         state = self.state
         node.command = None
@@ -241,7 +261,7 @@ class Replicator:
             node.state = NodeState.AWAY
             node.reason = f"it is in epoch {epoch}"
             node.retry_at_ns = state.now_ns + state.settings.retry_ns
-            if epoch > state.epoch_seen:
+            if epoch >= state.epoch:
                 self.election.outbid(epoch)
         elif state.phase is Phase.SERVING:
             state.epoch_seen = max(state.epoch_seen, epoch)

@@ -81,7 +81,8 @@ class WritePath:
         self.pending: deque[Request] = deque()
         self.batch: BatchUnderWay | None = None
         self.held: BatchUnderWay | None = None
-        self._held_command: int | None = None
+        self.fate_command: int | None = None
+        """The look-up of the held batch under way."""
         self.timestamps = TimestampStock()
 
     # ------------------------------------------------------------------------------------------ arrive
@@ -104,7 +105,7 @@ class WritePath:
     def start(self) -> None:
         """Form the next batch if the way is free."""
         state = self._state
-        if state.phase is not Phase.SERVING or self.batch is not None:
+        if state.phase is not Phase.SERVING or self.batch is not None or self.held is not None:
             return
         self._ask_for_timestamps()
         newcomer = any(node.probation == state.window.end.position for node in state.replicas)
@@ -289,22 +290,22 @@ class WritePath:
         state = self._state
         self.timestamps.skip_to(state.window.end.position.timestamp)
         if self.held is not None and self.held.row is not None:
-            self._held_command = state.next_command()
+            self.fate_command = state.next_command()
             place = self.held.row.last_timestamp
-            state.emit(ReadPositions(state.master_progress.name, self._held_command, place, place))
+            state.emit(ReadPositions(state.master_progress.name, self.fate_command, place, place))
         self.start()
 
     def fate_read(self, command: int, reply: PositionsRead) -> bool:
         """Whether `command` asked for the held batch's fate; then it is answered or run again."""
         batch = self.held
-        if command != self._held_command or batch is None or batch.row is None:
+        if command != self.fate_command or batch is None or batch.row is None:
             return False
-        self.held = self._held_command = None
+        self.held = self.fate_command = None
         if batch.row.position in reply.positions:
             self._answer(batch, [node.name for node in self._state.replicas if node.member])
         else:
             self.pending.extendleft(reversed(batch.unanswered()))
-            self.start()
+        self.start()
         return True
 
     def depose(self) -> None:

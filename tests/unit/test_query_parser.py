@@ -215,7 +215,7 @@ _PIECES += [
 _texts = st.lists(st.sampled_from(_PIECES), max_size=25).map(lambda pieces: "SELECT " + "".join(pieces))
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(_texts)
 @example("SELECT 1 --\x01;")
 @example("SELECT '\\' ; '")
@@ -240,11 +240,12 @@ def test_any_text_is_parsed_or_refused_with_a_sentence(text: str) -> None:
     assert len(reason) > 10
 
 
+_ONLY_WORDS = [text for verdict, text in corpus() if verdict[:7] != "REFUSED" and not set("'\"`#-/") & set(text)]
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from([text for verdict, text in corpus() if not verdict.startswith("REFUSED")]), st.data())
+@given(st.sampled_from(_ONLY_WORDS), st.data())
 def test_case_and_comments_between_words_change_no_verdict(text: str, data: st.DataObject) -> None:
-    if any(sign in text for sign in "'\"`#-/"):
-        return
     words = text.split(" ")
     gaps = data.draw(
         st.lists(st.sampled_from([" ", "\n", "/* ; */", " -- ;\n", " # '\n"]), min_size=len(words), max_size=len(words))
@@ -259,19 +260,19 @@ def test_case_and_comments_between_words_change_no_verdict(text: str, data: st.D
     )
 
 
-# --- Time: reported (pytest -rP), not gated.
+# --- Time: reported (pytest -rP), not gated. Of this thread's processor, because others share the machine.
 
 
 def _longest_step_ms(text: str) -> tuple[float, float]:
-    steps, longest, begun = parse_in_steps(text), 0.0, time.perf_counter()
+    steps, longest, begun = parse_in_steps(text), 0.0, time.thread_time()
     with contextlib.suppress(StopIteration, Refused):
         while True:
-            step_begun = time.perf_counter()
+            step_begun = time.thread_time()
             try:
                 next(steps)
             finally:
-                longest = max(longest, time.perf_counter() - step_begun)
-    return longest * 1e3, (time.perf_counter() - begun) * 1e3
+                longest = max(longest, time.thread_time() - step_begun)
+    return longest * 1e3, (time.thread_time() - begun) * 1e3
 
 
 def _filled(frame: str, piece: Callable[[int], str]) -> str:
@@ -307,7 +308,7 @@ _LARGE = {
 
 @pytest.mark.parametrize("name", _LARGE)
 def test_report_how_long_a_text_of_a_megabyte_takes(name: str) -> None:
-    longest_ms, total_ms = min(_longest_step_ms(_LARGE[name]) for _ in range(3))
+    longest_ms, total_ms = min(_longest_step_ms(_LARGE[name]) for _ in range(2))
     print(f"{name}: longest step {longest_ms:.2f} ms, in all {total_ms:.1f} ms")
 
 
@@ -319,7 +320,7 @@ def test_report_how_long_usual_statements_take() -> None:
     ):
         texts = [shape.format(number) for number in range(2000)]
         for turn in ("new", "cached"):
-            begun = time.perf_counter()
+            begun = time.thread_time()
             for text in texts:
                 parse(text)
-            print(f"{turn} {shape[:6]}: {(time.perf_counter() - begun) / len(texts) * 1e6:.1f} µs")
+            print(f"{turn} {shape[:6]}: {(time.thread_time() - begun) / len(texts) * 1e6:.1f} µs")

@@ -1,0 +1,198 @@
+"""A MySQL node as a model: what `adapters/mysql_node.py` and a server do for one effect, without either.
+
+Durable: the meta row, the log, the applied entries. Not durable: the open transaction of the master, which holds the lock of the
+meta row, so that a fence ends it (the adapter kills its connection) and a crash makes it vanish.
+"""
+
+from replication.log import LOG_BEGIN, Batch, Entry, LogEnd, LogRow, Position, end_after
+from replication.log import EMPTY_LOG_END
+from replication.messages import (
+    Admit,
+    Admitted,
+    BatchCommitted,
+    BatchExecuted,
+    BatchRolledBack,
+    CommitBatch,
+    ConfirmEpoch,
+    Diverged,
+    EpochSeen,
+    ExecuteBatch,
+    Executed,
+    Fence,
+    Fenced,
+    LogRead,
+    Misplaced,
+    NodeEffect,
+    NodeStatus,
+    Outbid,
+    Outcome,
+    PositionsRead,
+    PrepareRow,
+    ReadLog,
+    ReadPositions,
+    Rejected,
+    Reply,
+    RollBackBatch,
+    RowPrepared,
+    RowsStored,
+    StoreRows,
+)
+
+DUPLICATE = Rejected(1062, "23000", "Duplicate entry")
+
+
+class CommandLost(Exception):
+    """The command did nothing: its connection or its transaction is gone."""
+
+
+class OpenTransaction:
+    """The master's transaction of one batch."""
+
+    def __init__(self, owner: str, effect: ExecuteBatch) -> None:
+        self.owner = owner
+        self.effect = effect
+        self.entries: list[Entry] = []
+        self.row: LogRow | None = None
+
+
+class ModelNode:
+    """One node's disk and its one lock."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.cluster_id = self.owner = self.master = ""
+        self.epoch = self.committed = self.applied = 0
+        self.log: list[LogRow] = []
+        self.data: list[Entry] = []
+        self.open: OpenTransaction | None = None
+
+    def crash(self) -> None:
+        self.open = None
+
+    # ------------------------------------------------------------------------------------------ state
+
+    @property
+    def log_end(self) -> LogEnd:
+        return end_after(self.log[-1]) if self.log else EMPTY_LOG_END
+
+    def status(self) -> NodeStatus:
+        positions = [LOG_BEGIN, *(row.position for row in self.log)]
+        return NodeStatus(
+            cluster_id=self.cluster_id,
+            epoch=self.epoch,
+            owner=self.owner,
+            master=self.master,
+            log_end=self.log_end,
+            committed_timestamp=self.committed,
+            applied_timestamp=self.applied,
+            applied_entries=len(self.data),
+            tail=tuple(position for position in positions if position.timestamp >= self.applied),
+        )
+
+    # ------------------------------------------------------------------------------------------ commands
+
+    def carry_out(self, effect: NodeEffect, owner: str) -> Reply:
+        """What the node answers to a command of coordinator `owner`. Raises CommandLost."""
+        match effect:
+            case Fence():
+                return self._fence(effect)
+            case Admit():
+                if (self.epoch, self.owner) != (effect.epoch, effect.owner):
+                    return Outbid(self.status())
+                self.cluster_id = effect.cluster_id
+                return Admitted()
+            case ConfirmEpoch():
+                return EpochSeen(self.epoch, self.owner)
+            case ReadLog():
+                before = [row for row in self.log if row.last_timestamp <= effect.after_timestamp]
+                after = [row for row in self.log if row.last_timestamp > effect.after_timestamp]
+                return LogRead(tuple(after), end_after(before[-1]) if before else EMPTY_LOG_END)
+            case ReadPositions():
+                wanted = range(effect.first_timestamp, effect.last_timestamp + 1)
+                positions = [LOG_BEGIN, *(row.position for row in self.log)]
+                return PositionsRead(tuple(position for position in positions if position.timestamp in wanted))
+            case ExecuteBatch():
+                return self._execute(effect, owner)
+            case StoreRows():
+                return self._store(effect)
+            case PrepareRow() | CommitBatch() | RollBackBatch():
+                return self._in_transaction(effect, owner)
+        raise AssertionError(effect)
+
+    def _fence(self, effect: Fence) -> Reply:
+        self.open = None
+        status = self.status()
+        if self.epoch > effect.epoch or (self.epoch == effect.epoch and self.owner != effect.owner):
+            return Outbid(status)
+        self.epoch, self.owner = effect.epoch, effect.owner
+        return Fenced(status)
+
+    def _guard(self, epoch: int, owner: str, log_end: Position) -> Reply | None:
+        if self.open is not None:
+            raise CommandLost("lock wait time-out")
+        if (self.epoch, self.owner, self.log_end.position) == (epoch, owner, log_end):
+            return None
+        return Misplaced(self.status())
+
+    def _execute(self, effect: ExecuteBatch, owner: str) -> Reply:
+        wrong = self._guard(effect.epoch, effect.owner, effect.previous)
+        if wrong is not None:
+            return wrong
+        self.open = OpenTransaction(owner, effect)
+        outcomes: list[Outcome] = []
+        taken = {entry.sql for entry in self.data}
+        for timestamp, request in effect.requests:
+            if request.sql.startswith("bad") or request.sql in taken:
+                outcomes.append(DUPLICATE)
+            else:
+                taken.add(request.sql)
+                outcomes.append(Executed(1, timestamp))
+                self.open.entries.append(Entry(timestamp, request.sql, 1, timestamp))
+        return BatchExecuted(tuple(outcomes))
+
+    def _in_transaction(self, effect: PrepareRow | CommitBatch | RollBackBatch, owner: str) -> Reply:
+        transaction = self.open
+        if transaction is None or transaction.owner != owner:
+            raise CommandLost("the transaction is gone")
+        if isinstance(effect, PrepareRow):
+            transaction.row = effect.row
+            self.open_master = effect.master
+            return RowPrepared()
+        self.open = None
+        if isinstance(effect, RollBackBatch):
+            return BatchRolledBack()
+        assert transaction.row is not None
+        assert transaction.row.previous == self.log_end.position
+        self.log.append(transaction.row)
+        self.data += transaction.entries
+        self.applied = self.committed = transaction.row.last_timestamp
+        self.master = self.open_master
+        return BatchCommitted()
+
+    def _store(self, effect: StoreRows) -> Reply:
+        wrong = self._guard(effect.epoch, effect.owner, effect.log_end)
+        if wrong is not None:
+            return wrong
+        if self.applied != effect.applied_timestamp:
+            return Misplaced(self.status())
+        if effect.drop_after is not None:
+            assert effect.drop_after.timestamp >= self.applied, "an applied row was dropped"
+            self.log = [row for row in self.log if row.last_timestamp <= effect.drop_after.timestamp]
+        for row in effect.append:
+            assert row.previous == self.log_end.position, "a gap in the log"
+            self.log.append(row)
+        for row, batch in effect.apply:
+            assert row in self.log, "a row was applied that is not in the log"
+            reply = self._apply(batch)
+            if reply is not None:
+                return reply
+            self.applied = row.last_timestamp
+        self.committed, self.master = max(self.committed, effect.committed_timestamp), effect.master
+        return RowsStored(self.log_end.position, self.applied)
+
+    def _apply(self, batch: Batch) -> Reply | None:
+        for entry in batch.entries:
+            if any(entry.sql == done.sql for done in self.data):
+                return Diverged(f"{entry.sql} is here twice")
+            self.data.append(entry)
+        return None
