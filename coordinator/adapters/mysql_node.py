@@ -152,10 +152,16 @@ class MySQLNode:
     async def _fence(self, effect: Fence) -> Reply:
         # whatever the writer was at belongs to an epoch that is over
         self._writer.close()
-        self._log.close()
         async with self._control.lock:
             if not self._control.is_open:
+                self._log.close()
+                await self._control.open()
                 await self._audit()
+            # all connections are older than the look, so all talk to the server that was looked at: one that is
+            # restarted later (perhaps without its data) breaks them, and nothing but a fence opens them again
+            await self._writer.open()
+            if not self._log.is_open:
+                await self._log.open()
             status = await self._lock_and_look()
             if status.epoch > effect.epoch or (status.epoch == effect.epoch and status.owner != effect.owner):
                 await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
@@ -259,9 +265,7 @@ class MySQLNode:
         return BatchRolledBack()
 
     async def _in_transaction(self, statements: list[str]) -> None:
-        """Go on in the open transaction; on a new connection there is none, and a COMMIT would commit nothing."""
-        if not self._writer.is_open:
-            raise ConnectionBroken("the connection of the open transaction is gone", sent=False)
+        """Go on in the open transaction. An error ends it with its connection, so nothing of it can be committed later."""
         try:
             await self._writer.run(statements, self._timeouts.store_s)
         except ServerError:

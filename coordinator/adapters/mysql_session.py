@@ -50,7 +50,7 @@ class StatementResult:
 
 
 class MySQLSession:
-    """A lazily opened connection. Not for concurrent use: its owner holds `lock` around each command."""
+    """A connection, opened by `open` and by nothing else: behind a new one there may be another server. Not for concurrent use: its owner holds `lock` around each command."""
 
     def __init__(
         self, host: str, port: int, user: str, password: str, *, setup: Sequence[str], connect_timeout_s: float
@@ -74,7 +74,7 @@ class MySQLSession:
         """
         results: list[StatementResult] = [] if into is None else into
         if self._connection is None:
-            await self.open()
+            raise ConnectionBroken("the connection is closed", sent=False)
         first = len(results)
         try:
             async with asyncio.timeout(timeout_s):

@@ -9,6 +9,7 @@ import asyncio
 
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
 
+
 class ConnectionIsNew(Exception):
     """The connection is younger than the leave to read here: the server behind it may not be the one that was looked at
     (it may have come back without its data). Ask for leave again."""

@@ -11,6 +11,8 @@ Only when *all* nodes answer and *all* logs are empty is this a new cluster: the
 
 import enum
 
+import msgspec
+
 from replication.log import Batch, LogWindow, next_row
 from replication.messages import Admit, Fenced
 from replication.progress import NodeProgress, NodeState
@@ -120,12 +122,20 @@ class Election:
         if self._is_new_cluster():
             self._admit_all()
             return
-        members = state.fenced_members()
+        members = self._largest_cluster()
         if len(members) < state.sizes.election:
             names = ", ".join(node.name for node in members) or "none"
             self.waits_for = f"an election quorum: {len(members)} of {state.sizes.election} members answer ({names})"
             return
         self._decide(members)
+
+    def _largest_cluster(self) -> list[NodeProgress]:
+        """The fenced members that say the same cluster id; one node of another cluster must not disturb the rest."""
+        by_id: dict[str, list[NodeProgress]] = {}
+        for node in self._state.fenced_members():
+            if node.status is not None:
+                by_id.setdefault(node.status.cluster_id, []).append(node)
+        return max((by_id[name] for name in sorted(by_id)), key=len, default=[])
 
     def _is_new_cluster(self) -> bool:
         nodes = list(self._state.nodes.values())
@@ -145,16 +155,19 @@ class Election:
             self._unadmitted[node.command] = node
             state.emit(Admit(node.name, node.command, state.epoch, state.owner, state.cluster_id))
 
-    def admitted(self, command: int) -> None:
-        """All nodes must be admitted before there is a first row: a crash in between finds all logs empty again."""
+    def admitted(self, command: int) -> bool:
+        """Whether `command` admitted a founding node. All nodes must be admitted before there is a first row: a crash in between finds all logs empty again."""
         node = self._unadmitted.pop(command, None)
         if node is None:
-            return
+            return False
         node.command = None
         node.member = True
+        assert node.status is not None
+        node.status = msgspec.structs.replace(node.status, cluster_id=self._state.cluster_id)
         if not self._unadmitted:
             self.step = ElectionStep.FENCING
             self._decide(self._state.fenced_members())
+        return True
 
     def _decide(self, members: list[NodeProgress]) -> None:
         state = self._state
@@ -162,7 +175,7 @@ class Election:
         state.source = most_complete(ends)
         status = state.nodes[state.source].status
         assert status is not None
-        state.cluster_id = status.cluster_id or state.cluster_id
+        state.cluster_id = status.cluster_id
         state.window = LogWindow(status.log_end, state.settings.window_bytes_max)
         state.committed_timestamp = max(n.status.committed_timestamp for n in members if n.status is not None)
         incumbent = status.master if status.master not in self.suspects else None

@@ -35,7 +35,5 @@ def check(state: ReplicationState, writes: WritePath) -> None:
     if batch is not None and batch.stage is Stage.COMMITTING:
         if batch.row is None or not batch.prepared:
             raise InvariantViolated("the master commits a batch without its row")
-        holders = [node.name for node in state.replicas if node.member and node.has(batch.row.position)]
-        away = [node.name for node in state.replicas if node.state is not NodeState.LEVEL]
-        if len(holders) + len(away) < sizes.commit_replicas:
-            raise InvariantViolated(f"the master commits {batch.row.position}, which only {holders} have")
+        if len(set(batch.holders) - {state.master}) < sizes.commit_replicas:
+            raise InvariantViolated(f"the master commits {batch.row.position}, which only {batch.holders} have")

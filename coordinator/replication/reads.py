@@ -26,6 +26,11 @@ class Waiter(msgspec.Struct, frozen=True):
     refusals: tuple[Refuse, ...] = ()
 
 
+def expected_ns(node: NodeProgress) -> tuple[float, str]:
+    """How long one more read at `node` would take; ties by name."""
+    return ((node.reads_under_way + 1) * (node.read_latency_ns or FIRST_GUESS_NS), node.name)
+
+
 class ReadPath:
     """Strong reads from arrival to leave, and the heartbeat."""
 
@@ -88,40 +93,35 @@ class ReadPath:
         state = self._state
         if self._round is None:
             return
-        if len(self._confirmed) >= state.sizes.confirmation:
+        level = self._level_nodes()
+        if len(self._confirmed) >= state.sizes.confirmation and level:
             released, self._round = self._round, None
             for waiter in released:
-                self._release(waiter)
+                self._release(waiter, level)
             self.start_round()
         elif not self._asked or len(self._confirmed) + len(self._asked) < state.sizes.confirmation:
             self._waiting[:0] = self._round
             self._round = None
             self._retry_at_ns = state.now_ns + state.settings.heartbeat_ns // 10
 
-    def _release(self, waiter: Waiter) -> None:
+    def _level_nodes(self) -> list[NodeProgress]:
+        """Confirmed nodes that applied everything committed: the master, and replicas when nothing was written just now.
+
+        Confirmed, because a node that was not heard of in this round may have come back without its data.
+        """
+        state = self._state
+        nodes = [state.nodes[name] for name in self._confirmed]
+        committed = state.committed_timestamp
+        return [node for node in nodes if node.state is NodeState.LEVEL and node.applied_timestamp >= committed]
+
+    def _release(self, waiter: Waiter, level: list[NodeProgress]) -> None:
         for refusal in waiter.refusals:
             self._state.emit(refusal)
         if waiter.read_id:
-            node = self._fastest_level_node()
+            # where it is likely done first
+            node = min(level, key=expected_ns)
             node.reads_under_way += 1
             self._state.emit(ReadAllowed(waiter.read_id, node.name, node.applied_timestamp))
-
-    def _fastest_level_node(self) -> NodeProgress:
-        """Where a read is likely done first, among nodes that applied everything committed; the master always has."""
-        state = self._state
-        level = [
-            node
-            for node in state.nodes.values()
-            if node.state is NodeState.LEVEL
-            and node.name != state.master
-            and node.confirm_command is None
-            and node.applied_timestamp >= state.committed_timestamp
-        ]
-
-        def expected_ns(node: NodeProgress) -> tuple[float, str]:
-            return ((node.reads_under_way + 1) * (node.read_latency_ns or FIRST_GUESS_NS), node.name)
-
-        return min([*level, state.master_progress], key=expected_ns)
 
     def finished(self, node: NodeProgress, latency_ns: int) -> None:
         node.reads_under_way = max(0, node.reads_under_way - 1)

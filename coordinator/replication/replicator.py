@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from replication import invariants
 from replication.election import Election, ElectionStep
+from replication.log import LogDamaged
 from replication.messages import (
     Admitted,
     AdviceArrived,
@@ -138,7 +139,7 @@ class Replicator:
                 # the node that we read from has rows of a later epoch: we are deposed and did not know it
                 self._outbid(node, reply.rows[-1].epoch, "another coordinator")
             else:
-                self.shipping.log_read(command, reply)
+                self._log_read(node, command, reply)
             return
         if isinstance(reply, EpochSeen):
             if reply.epoch > state.epoch:
@@ -175,8 +176,10 @@ class Replicator:
             case BatchRolledBack():
                 self.writes.rolled_back()
             case Admitted():
-                if self.state.phase is Phase.ELECTING:
-                    self.election.admitted(command)
+                if self.election.admitted(command):
+                    pass
+                elif node.state is NodeState.MATCHING:
+                    self.shipping.disowned(node)
                 else:
                     node.member, node.probation = True, None
                     self.state.report("info", f"{node.name} is a member")
@@ -203,6 +206,15 @@ class Replicator:
             self.writes.serve()
             self.reads.start_round()
 
+    def _log_read(self, source: NodeProgress, command: int, reply: LogRead) -> None:
+        try:
+            self.shipping.log_read(command, reply)
+        except LogDamaged as damage:
+            # its disk is wrong, and it may be the only one with rows that others lack: nothing goes on by itself
+            source.quarantine(f"its log is damaged: {damage}")
+            self.state.report("error", f"{source.name} is quarantined: its log is damaged: {damage}")
+            self._after_loss(source, source.reason)
+
     def _rows_stored(self, node: NodeProgress) -> None:
         if self.state.phase is Phase.SERVING and not node.member:
             self._newcomer_stored(node)
@@ -218,9 +230,10 @@ class Replicator:
     def _failed(self, node: NodeProgress, event: NodeFailed) -> None:
         if self.state.phase is Phase.DEPOSED:
             return
-        if self.shipping.lookup_failed(event.command, event.reason):
-            return
-        if event.command in (node.command, node.confirm_command, self.writes.fate_command):
+        is_lookup = (
+            self.shipping.lookup_failed(event.command, event.reason) or event.command == self.writes.fate_command
+        )
+        if is_lookup or event.command in (node.command, node.confirm_command):
             self._lose(node, event.reason)
 
     def _lose(self, node: NodeProgress, reason: str) -> None:

@@ -9,8 +9,11 @@ committed), so the last position of its tail that our log has is the common poin
 rows. A node that applied a row that our log lacks must be impossible: it is quarantined and reported.
 """
 
-from replication.log import LogDamaged, LogRow, Position, batch_of, check_chain, cut
+import msgspec
+
+from replication.log import LOG_BEGIN, LogDamaged, LogRow, Position, batch_of, check_chain, cut
 from replication.messages import (
+    Admit,
     Fence,
     LogRead,
     PositionsRead,
@@ -51,7 +54,13 @@ class Shipping:
         assert status is not None
         assert source is not None
         if status.cluster_id not in ("", state.cluster_id):
-            self._quarantine(node, f"it belongs to cluster {status.cluster_id}, this is {state.cluster_id}")
+            node.member = False
+            if status.log_end.position != LOG_BEGIN:
+                self._quarantine(node, f"it belongs to cluster {status.cluster_id}, this is {state.cluster_id}")
+                return
+            # the founding of another cluster was cut short here: make it an empty node like any other
+            node.command = state.next_command()
+            state.emit(Admit(node.name, node.command, state.epoch, state.owner, cluster_id=""))
         elif state.window.holds(status.log_end.position):
             self._level(node, status.log_end.position)
         else:
@@ -60,6 +69,12 @@ class Shipping:
             node.command = command
             first, last = status.applied_timestamp, status.log_end.position.timestamp
             state.emit(ReadPositions(source, command, first, last))
+
+    def disowned(self, node: NodeProgress) -> None:
+        """The empty node belongs to no cluster any more."""
+        assert node.status is not None
+        node.status = msgspec.structs.replace(node.status, cluster_id="")
+        self.match(node)
 
     def positions_read(self, command: int, reply: PositionsRead) -> None:
         node = self._lookup_done(command)
@@ -136,24 +151,24 @@ class Shipping:
         state.emit(ReadLog(state.source, node.command, after_timestamp, bytes_max))
 
     def log_read(self, command: int, reply: LogRead) -> None:
+        """Raises LogDamaged where the rows are not what was written, or are not there."""
         node = self._lookup_done(command)
         if node is None or node.state is not NodeState.LEVEL:
             return
-        try:
-            check_chain(reply.before, reply.rows)
-        except LogDamaged as damage:
-            # the source's disk is wrong, not the node's: without a sound source nobody can be filled
-            self._state.report("error", f"the log of {self._state.source} is damaged: {damage}")
-            self._state.lose_node(node, "its rows cannot be read from a damaged log")
-            return
+        if not reply.rows:
+            raise LogDamaged(f"rows after {reply.before.position} are missing")
+        check_chain(reply.before, reply.rows)
         self._store(node, cut(reply.rows, self._state.settings.chunk_bytes_max))
 
     def _store(self, node: NodeProgress, rows: tuple[LogRow, ...]) -> None:
+        """`rows` follow the node's applied timestamp, or its log's end. Only in the first case may any be applied: what is
+        committed may have grown since the rows were asked for, and no row may be passed over."""
         state = self._state
         assert node.log_end is not None
         assert node.disk_end is not None
         log_end = node.log_end.timestamp
-        committed = state.committed_timestamp
+        follow_applied = bool(rows) and rows[0].previous_timestamp <= node.applied_timestamp
+        committed = state.committed_timestamp if follow_applied else node.applied_timestamp
         node.command = state.next_command()
         state.emit(
             StoreRows(
@@ -169,18 +184,19 @@ class Shipping:
                 apply=tuple(
                     (row, batch_of(row)) for row in rows if node.applied_timestamp < row.last_timestamp <= committed
                 ),
-                committed_timestamp=committed,
+                committed_timestamp=state.committed_timestamp,
             )
         )
 
     # ------------------------------------------------------------------------------------------ look-ups
 
     def lookup_failed(self, command: int, reason: str) -> bool:
-        """Whether `command` was a look-up; then the node for whose sake it was is fenced and matched again later."""
+        """Whether `command` was a look-up of the authoritative log, whose source then does not answer. The node for whose
+        sake it was is looked at afresh too: nothing else would ever ask again for it."""
         node = self._lookup_done(command)
         if node is None:
             return False
-        self._state.lose_node(node, f"its rows could not be read from {self._state.source}: {reason}")
+        self._state.lose_node(node, f"the rows that it lacks could not be read: {reason}")
         return True
 
     def _lookup_done(self, command: int) -> NodeProgress | None:

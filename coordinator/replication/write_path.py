@@ -63,6 +63,8 @@ class BatchUnderWay:
         self.entries: dict[int, Entry] = {}
         """request id -> its entry in the row."""
         self.prepared = False
+        self.holders: list[str] = []
+        """The replicas that had the row when the master was told to commit."""
         self.expired: dict[int, None] = {}
         """Requests answered as unknown because their deadline passed."""
         self.master = ""
@@ -202,7 +204,8 @@ class WritePath:
         state, batch = self._state, self.batch
         if batch is None or batch.stage is not Stage.STORING or not batch.prepared or batch.row is None:
             return
-        if len(self._holders(batch.row)) >= state.sizes.commit_replicas:
+        batch.holders = self._holders(batch.row)
+        if len(batch.holders) >= state.sizes.commit_replicas:
             batch.stage = Stage.COMMITTING
             self._command_master(CommitBatch)
 
@@ -220,7 +223,7 @@ class WritePath:
         master = state.master_progress
         master.command = None
         master.stored(batch.row.position, batch.row.last_timestamp)
-        self._answer(batch, self._holders(batch.row))
+        self._answer(batch, batch.holders)
         self.admit_newcomers()
         self.start()
 

@@ -4,8 +4,7 @@ Durable: the meta row, the log, the applied entries. Not durable: the open trans
 meta row, so that a fence ends it (the adapter kills its connection) and a crash makes it vanish.
 """
 
-from replication.log import LOG_BEGIN, Batch, Entry, LogEnd, LogRow, Position, end_after
-from replication.log import EMPTY_LOG_END
+from replication.log import EMPTY_LOG_END, LOG_BEGIN, Batch, Entry, LogEnd, LogRow, Position, end_after
 from replication.messages import (
     Admit,
     Admitted,
@@ -183,6 +182,7 @@ class ModelNode:
             self.log.append(row)
         for row, batch in effect.apply:
             assert row in self.log, "a row was applied that is not in the log"
+            assert row.previous_timestamp == self.applied, "a row was passed over"
             reply = self._apply(batch)
             if reply is not None:
                 return reply

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from world import MS, NAMES, Coordinator, World
+
 from replication.messages import Acknowledge, Fail, Refuse
 from replication.state import Phase
-from world import MS, NAMES, Coordinator, World
 
 
 class Lost(AssertionError):
@@ -82,7 +83,9 @@ def check(world: World, seed: int) -> None:
     check_real_time(world, seed)
     for read in world.reads.values():
         if read.seen is not None and read.seen < read.must_see:
-            raise Lost(f"seed {seed}: a strong read saw {read.seen}, but {read.must_see} was acknowledged before it began")
+            raise Lost(
+                f"seed {seed}: a strong read saw {read.seen}, but {read.must_see} was acknowledged before it began"
+            )
 
 
 def check_real_time(world: World, seed: int) -> None:

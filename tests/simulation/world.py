@@ -9,12 +9,14 @@ import random
 from collections.abc import Callable
 
 from model_node import CommandLost, ModelNode
+
 from replication.messages import (
     Acknowledge,
     Certainty,
     Effect,
     Event,
     Fail,
+    Fence,
     NodeCommand,
     NodeEffect,
     NodeFailed,
@@ -71,7 +73,9 @@ class Read:
 class World:
     """Nodes, coordinators and clients of one schedule."""
 
-    def __init__(self, seed: int, *, trouble: float = 1.0, replicator: Callable[[str], Coordinator] = Coordinator) -> None:
+    def __init__(
+        self, seed: int, *, trouble: float = 1.0, replicator: Callable[[str], Coordinator] = Coordinator
+    ) -> None:
         self.random = random.Random(seed)
         self.trouble = trouble
         self._make = replicator
@@ -81,6 +85,9 @@ class World:
         self.nodes = {name: ModelNode(name) for name in NAMES}
         self.down_until: dict[str, int] = {}
         self.frozen_until: dict[str, int] = {}
+        self._server_run = dict.fromkeys(NAMES, 0)
+        self._connected: dict[tuple[str, str], int] = {}
+        """(coordinator, node) -> the run of the server that its connections are to: only a fence connects anew."""
         self.coordinators: list[Coordinator] = []
         self.writes: dict[int, Write] = {}
         self.reads: dict[int, Read] = {}
@@ -185,6 +192,7 @@ class World:
                 return
             event: Event
             try:
+                self._check_connection(coordinator, effect)
                 event = NodeReplied(name, effect.command, self.nodes[name].carry_out(effect, coordinator.name))
             except CommandLost as lost:
                 event = NodeFailed(name, effect.command, Certainty.NOT_APPLIED, str(lost))
@@ -196,6 +204,13 @@ class World:
             self.at(sent_ns + self._delay(), carry_out)
         timeout = NodeFailed(name, effect.command, Certainty.UNKNOWN, "no answer in time")
         self.at(sent_ns + TIMEOUT_NS, lambda: reply(timeout))
+
+    def _check_connection(self, coordinator: Coordinator, effect: NodeEffect) -> None:
+        ends = (coordinator.name, effect.node)
+        if isinstance(effect, Fence):
+            self._connected[ends] = self._server_run[effect.node]
+        elif self._connected.get(ends) != self._server_run[effect.node]:
+            raise CommandLost("the connection broke when the server went down")
 
     # ------------------------------------------------------------------------------------------ clients
 
@@ -218,13 +233,19 @@ class World:
             self.acknowledged_timestamp = max(self.acknowledged_timestamp, answer.entry.timestamp)
 
     def _read_at(self, coordinator: Coordinator, effect: ReadAllowed) -> None:
-        node = self.nodes[effect.node]
+        ends = (f"reader of {coordinator.name}", effect.node)
 
         def look() -> None:
-            # a read goes over a connection that is older than the leave, so never to a server that came up after it
-            if self.down_until.get(effect.node, 0) <= self.now_ns and self.nodes[effect.node] is node:
-                self.reads[effect.read_id].seen = node.applied
             self._step(coordinator, ReadFinished(effect.node, MS))
+            run = self._server_run[effect.node]
+            if self.down_until.get(effect.node, 0) > self.now_ns:
+                return
+            if self._connected.get(ends) != run:
+                # a connection that is younger than the leave proves nothing of the server behind it: ask again
+                self._connected[ends] = run
+                self._step(coordinator, ReadArrived(effect.read_id, self.now_ns + DEADLINE_NS))
+                return
+            self.reads[effect.read_id].seen = self.nodes[effect.node].applied
 
         self.at(self.now_ns + self._delay(), look)
 
@@ -232,6 +253,7 @@ class World:
 
     def crash_node(self, name: str, for_ns: int) -> None:
         self.nodes[name].crash()
+        self._server_run[name] += 1
         self.down_until[name] = self.now_ns + for_ns
 
     def freeze_node(self, name: str, for_ns: int) -> None:
@@ -240,6 +262,7 @@ class World:
     def lose_disk(self, name: str, for_ns: int) -> None:
         """The node comes back with an empty data folder."""
         self.nodes[name] = ModelNode(name)
+        self._server_run[name] += 1
         self.down_until[name] = self.now_ns + for_ns
 
     def heal(self) -> None:
