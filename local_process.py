@@ -95,6 +95,11 @@ def is_gone(process: LocalProcess) -> bool:
     return stat.state in "ZX" and stat.threads <= 1
 
 
+def exit_status(process: LocalProcess) -> int | None:
+    """How a process that we started ourselves has ended; None while it runs."""
+    return _children[process.pid].poll()
+
+
 def is_frozen(process: LocalProcess) -> bool:
     stat = _read_stat(process.pid)
     return stat is not None and stat.state in "Tt"

@@ -7,8 +7,10 @@ A new data folder takes 2 s of work, all of it the same for every node, so it is
 The template is made with passwords that nobody knows; each node is given the cluster's at every start (`--init-file`,
 which runs before the first connection is accepted). So the cache holds no secret, and no crash leaves a node half made.
 
-Hard case: power is lost just after the first start. Four copies that were never flushed would be four lost nodes at
-once, which no quorum survives; therefore a copy is flushed to disk before it gets its name.
+Hard cases. The runner is killed while a server makes the template: that server goes on without it, so it carries a mark
+like every other process, and whoever comes next ends it before touching its folder. And power is lost just after the
+first start: four copies that were never flushed would be four lost nodes at once, which no quorum survives; therefore a
+copy is flushed to disk before it gets its name.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ import re
 import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from local_process import exit_status, find_processes, spawn, terminate, wait_gone
 from mysql_package import INSTALL, unpack_from_apt
 from runner_console import CannotRun
 
@@ -42,6 +44,7 @@ _SMALL_MACHINE_OPTIONS = (
     "--performance-schema=OFF",
     "--max-connections=200",
 )
+TEMPLATE_S, ORPHAN_S = 120.0, 5.0
 Say = Callable[[str], None]
 
 
@@ -151,6 +154,15 @@ def _user_option() -> list[str]:
     return ["--user=root"] if os.getuid() == 0 else []
 
 
+def end_orphans(cache: Path) -> None:
+    """End the initialiser that a killed runner left. Call it with the cache's lock held: then it can be nobody's.
+
+    Its folder must not be removed before it has ended: a server that loses its files never ends by itself, keeps a
+    processor busy and fills the disk with its complaints.
+    """
+    terminate(find_processes(cache), ORPHAN_S)
+
+
 def template_folder(mysqld: Path, config: Path, init_sql: str, cache: Path, say: Say) -> Path:
     """The data folder that new nodes are copied from; made when the server, its settings or init.sql changed."""
     parts = [version_of(mysqld), config.read_text(), init_sql, *_TEMPLATE_OPTIONS]
@@ -160,27 +172,32 @@ def template_folder(mysqld: Path, config: Path, init_sql: str, cache: Path, say:
         return template
     say("making the data folder that every node starts from")
     template.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # a folder of our own: a runner that was killed may have left a server that still writes into its folder
-    work = Path(tempfile.mkdtemp(prefix="new-", dir=template.parent))
+    end_orphans(cache)
+    for old in template.parent.iterdir():
+        shutil.rmtree(old)
+    work = template.parent / "new"
+    work.mkdir(mode=0o700)
     new, script, log = work / "data", work / "init.sql", work / "init.log"
     script.write_text(fill_in(init_sql, {name: secrets.token_hex(16) for name in names_in(init_sql)}))
     argv = [str(mysqld), f"--defaults-file={config}", "--initialize-insecure", *_user_option(), f"--datadir={new}"]
-    done = subprocess.run(
+    initialiser = spawn(
         [*argv, f"--init-file={script}", f"--log-error={log}", *_TEMPLATE_OPTIONS],
-        stdin=subprocess.DEVNULL,
-        timeout=120,
-        check=False,
+        name="initialiser",
+        cluster_dir=cache,
+        environment=os.environ,
+        working_dir=work,
+        log=log,
     )
-    if done.returncode != 0:
-        tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+    if wait_gone([initialiser], TEMPLATE_S):
+        terminate([initialiser], ORPHAN_S)
+    if exit_status(initialiser) != 0:
+        tail = log.read_text(errors="replace")[-2000:]
         raise CannotRun(f"{mysqld} could not make a data folder from mysql-config/init.sql ({log}):\n{tail}")
     # every node makes its own: its identity and its key
     for name in ("auto.cnf", *(path.name for path in new.glob("*.pem"))):
         (new / name).unlink(missing_ok=True)
     new.rename(template)
-    for old in template.parent.iterdir():
-        if old != template:
-            shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(work)
     return template
 
 

@@ -42,10 +42,10 @@ class Progress:
 
 
 @contextlib.contextmanager
-def locked(path: Path, progress: Progress) -> Iterator[None]:
+def locked(path: Path, progress: Progress, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
     """Hold the file's lock. The kernel takes it back when we end, however we end, so it is never stale."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    deadline_s = time.monotonic() + LOCK_WAIT_S
+    deadline_s = time.monotonic() + wait_s
     has_said = False
     while True:
         with path.open("a") as file:
@@ -53,7 +53,7 @@ def locked(path: Path, progress: Progress) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline_s:
-                    raise CannotRun(f"another command has held {path} for {LOCK_WAIT_S:.0f} s: end it.") from None
+                    raise CannotRun(f"another command has held {path} for {wait_s:.0f} s: end it.") from None
                 if not has_said:
                     progress.say(f"waiting for another command to end ({path})")
                 has_said = True

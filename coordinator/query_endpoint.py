@@ -137,7 +137,7 @@ class QueryEndpoint:
                 raise errors.unavailable(leave.reason, False)
             started_ns = time.monotonic_ns()
             try:
-                result = await self._readers[leave.node].read(statement.text)
+                result = await self._readers[leave.node].read(statement.text, started_ns)
             except ServerError as error:
                 raise errors.rejected(error.errno, error.sqlstate, error.message) from error
             except RowsExceeded as exceeded:

@@ -6,6 +6,7 @@ asyncio all the way and parses in C (coordinator/DESIGN.md has the figures).
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,6 +60,7 @@ class MySQLSession:
         self._setup = setup
         self._connect_timeout_s = connect_timeout_s
         self._connection: Any = None
+        self.opened_ns = 0
         self.lock = asyncio.Lock()
 
     @property
@@ -108,6 +110,7 @@ class MySQLSession:
 
     async def open(self) -> None:
         """Connect and set the session up. Raises ConnectionBroken."""
+        self.opened_ns = time.monotonic_ns()
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 self._connection = await asyncmy.connect(**self._where, charset="utf8mb4", autocommit=None)

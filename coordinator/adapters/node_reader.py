@@ -48,13 +48,16 @@ class NodeReader:
         ]
         self._free = asyncio.Semaphore(connections_max)
 
-    async def read(self, sql: str) -> StatementResult:
-        """Raises ServerError, ConnectionBroken, ConnectionIsNew, RowsExceeded."""
+    async def read(self, sql: str, leave_ns: int) -> StatementResult:
+        """Run `sql` over a connection that is older than the leave, given at `leave_ns`.
+
+        Raises ServerError, ConnectionBroken, ConnectionIsNew, RowsExceeded."""
         async with self._free:
             session = self._idle.pop()  # the one used last: its connection is open
             try:
                 if not session.is_open:
                     await session.open()
+                if session.opened_ns > leave_ns:
                     raise ConnectionIsNew
                 # the server ends the statement itself; the margin is for its answer
                 results = await session.run([sql], self._read_timeout_s + 1.0)

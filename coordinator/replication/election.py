@@ -156,7 +156,8 @@ class Election:
             state.emit(Admit(node.name, node.command, state.epoch, state.owner, state.cluster_id))
 
     def admitted(self, command: int) -> bool:
-        """Whether `command` admitted a founding node. All nodes must be admitted before there is a first row: a crash in between finds all logs empty again."""
+        """Whether `command` admitted a founding node. All must be admitted before there is a first row: a crash in
+        between finds all logs empty again."""
         node = self._unadmitted.pop(command, None)
         if node is None:
             return False

@@ -158,6 +158,6 @@ def private_cluster(folder: Path, *, only: Sequence[str] = ()) -> Iterator[Clust
         reaper.stdin.close()
         status = reaper.wait(COMMAND_S)
         left = find_processes(handle.folder)
-        # 100 MB a node; the logs stay, as evidence
-        shutil.rmtree(handle.folder / "data", ignore_errors=True)
         assert (status, left) == (0, []), f"the cluster in {handle.folder} was not taken down"
+        # 100 MB a node; never under a living server, which would fill the disk with its complaints. The logs stay.
+        shutil.rmtree(handle.folder / "data", ignore_errors=True)

@@ -71,21 +71,22 @@ def check(world: World, seed: int) -> None:
     if timestamps != sorted(set(timestamps)):
         raise Lost(f"seed {seed}: timestamps do not grow")
     place = {entry.sql: entry.timestamp for entry in first}
-    acknowledged = []
     for write in world.writes.values():
         if isinstance(write.answer, Acknowledge):
             if place.get(write.sql) != write.answer.entry.timestamp:
                 raise Lost(f"seed {seed}: {write.sql} was acknowledged at {write.answer.entry.timestamp} and is lost")
-            acknowledged.append(write)
-        elif isinstance(write.answer, Refuse) or (isinstance(write.answer, Fail) and write.answer.committed is False):
-            if write.sql in place:
-                raise Lost(f"seed {seed}: {write.sql} was said not to be committed, but it is")
+        elif said_not_committed(write.answer) and write.sql in place:
+            raise Lost(f"seed {seed}: {write.sql} was said not to be committed, but it is")
     check_real_time(world, seed)
     for read in world.reads.values():
         if read.seen is not None and read.seen < read.must_see:
             raise Lost(
                 f"seed {seed}: a strong read saw {read.seen}, but {read.must_see} was acknowledged before it began"
             )
+
+
+def said_not_committed(answer: Acknowledge | Refuse | Fail | None) -> bool:
+    return isinstance(answer, Refuse) or (isinstance(answer, Fail) and answer.committed is False)
 
 
 def check_real_time(world: World, seed: int) -> None:

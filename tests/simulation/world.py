@@ -86,6 +86,7 @@ class World:
         self.down_until: dict[str, int] = {}
         self.frozen_until: dict[str, int] = {}
         self._server_run = dict.fromkeys(NAMES, 0)
+        self._reader_opened_ns: dict[tuple[str, str], int] = {}
         self._connected: dict[tuple[str, str], int] = {}
         """(coordinator, node) -> the run of the server that its connections are to: only a fence connects anew."""
         self.coordinators: list[Coordinator] = []
@@ -234,6 +235,7 @@ class World:
 
     def _read_at(self, coordinator: Coordinator, effect: ReadAllowed) -> None:
         ends = (f"reader of {coordinator.name}", effect.node)
+        leave_ns = self.now_ns
 
         def look() -> None:
             self._step(coordinator, ReadFinished(effect.node, MS))
@@ -241,8 +243,9 @@ class World:
             if self.down_until.get(effect.node, 0) > self.now_ns:
                 return
             if self._connected.get(ends) != run:
+                self._connected[ends], self._reader_opened_ns[ends] = run, self.now_ns
+            if self._reader_opened_ns[ends] > leave_ns:
                 # a connection that is younger than the leave proves nothing of the server behind it: ask again
-                self._connected[ends] = run
                 self._step(coordinator, ReadArrived(effect.read_id, self.now_ns + DEADLINE_NS))
                 return
             self.reads[effect.read_id].seen = self.nodes[effect.node].applied
