@@ -179,9 +179,11 @@ class Election:
         state.cluster_id = status.cluster_id
         state.window = LogWindow(status.log_end, state.settings.window_bytes_max)
         state.committed_timestamp = max(n.status.committed_timestamp for n in members if n.status is not None)
-        incumbent = status.master if status.master not in self.suspects else None
+        # a new cluster begins with the node that is named first
+        recorded = status.master or next(iter(state.nodes))
+        incumbent = recorded if recorded not in self.suspects else None
         trusted = [name for name in state.ranking if name not in self.suspects]
-        state.master = rank_candidates(sorted(ends), incumbent or None, trusted)[0]
+        state.master = rank_candidates(sorted(ends), incumbent, trusted)[0]
         if state.master in self.suspects:
             others = [name for name in sorted(ends) if name not in self.suspects]
             state.master = others[0] if others else state.master
