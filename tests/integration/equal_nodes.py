@@ -10,7 +10,9 @@ USER_TABLES = (
     "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE'"
     " AND table_schema NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema', '_replication')"
 )
-LOG_DIGEST = "SELECT last_timestamp, entries_total, HEX(checksum) FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1"
+LOG_DIGEST = (
+    "SELECT last_timestamp, entries_total, HEX(checksum) FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1"
+)
 
 
 def checksums(cluster: ClusterHandle, node: str) -> dict[str, int]:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 
@@ -51,7 +52,7 @@ class Record:
     def longest_pause_s(self) -> float:
         """Longest time without any acknowledgement."""
         times = sorted(answer.answered_ns for answer in self.acknowledged)
-        return max((later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=0) / 1e9
+        return max((later - earlier for earlier, later in pairwise(times)), default=0) / 1e9
 
 
 class Connection:

@@ -15,10 +15,14 @@ SERVICES = ("timestamp-1", "timestamp-2", "cabinet-service", "seer-service", "me
 
 def insert_row_one(cluster: ClusterHandle) -> None:
     """The row that the clashing inserts clash with."""
-    cluster.query("INSERT IGNORE INTO users (id, name, email) VALUES (1, 'first', 'first@example.com')").raise_for_status()
+    cluster.query(
+        "INSERT IGNORE INTO users (id, name, email) VALUES (1, 'first', 'first@example.com')"
+    ).raise_for_status()
 
 
-async def under_load(cluster: ClusterHandle, label: str, act: Callable[[Load], Awaitable[None]], clients: int = 16) -> Record:
+async def under_load(
+    cluster: ClusterHandle, label: str, act: Callable[[Load], Awaitable[None]], clients: int = 16
+) -> Record:
     """Run `act` while clients write; returns what they were told."""
     load = Load(cluster.port("coordinator"), clients, label)
     running = asyncio.create_task(load.run())
@@ -34,11 +38,13 @@ async def acknowledged_more(load: Load, rows: int, within_s: float) -> None:
     """Wait until `rows` more writes were acknowledged."""
     target = len(load.record.acknowledged) + rows
     async with asyncio.timeout(within_s):
-        while len(load.record.acknowledged) < target:
+        while len(load.record.acknowledged) < target:  # noqa: ASYNC110 (the load is not made for tests to listen to)
             await asyncio.sleep(0.01)
 
 
-async def test_of_20_000_inserts_of_64_clients_exactly_the_acknowledged_are_on_all_nodes(cluster: ClusterHandle) -> None:
+async def test_of_20_000_inserts_of_64_clients_exactly_the_acknowledged_are_on_all_nodes(
+    cluster: ClusterHandle,
+) -> None:
     insert_row_one(cluster)
     load = Load(cluster.port("coordinator"), 64, "many", count=20_000, clash_every=20)
     began = time.monotonic()
@@ -49,7 +55,9 @@ async def test_of_20_000_inserts_of_64_clients_exactly_the_acknowledged_are_on_a
     refused = record.with_status(409)
     assert all(answer.body["error"]["errno"] == 1062 and answer.body["committed"] is False for answer in refused)
     check_record(cluster, record, "many")
-    print(f"{len(record.answers) / took_s:.0f} requests/s, nodes equal {level_after_s * 1000:.0f} ms after the last answer")
+    print(
+        f"{len(record.answers) / took_s:.0f} requests/s, nodes equal {level_after_s * 1000:.0f} ms after the last answer"
+    )
 
 
 async def test_nodes_are_equal_100_ms_after_the_last_write(cluster: ClusterHandle) -> None:
