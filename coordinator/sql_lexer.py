@@ -120,6 +120,7 @@ _PATTERN_BY_KIND = {
 _TOKEN = re.compile(
     rf"{_WS}(?:" + "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _PATTERN_BY_KIND.items()) + ")", re.DOTALL
 )
+_ONE_ROW = re.compile(_LIST)
 _KEY_BY_KIND = {"quoted": NAME, "system_variable": SYSTEM_VARIABLE}
 _STRING_PIECES = {
     "'": re.compile(r"(?:[^'\\]{1,64}+|\\.|''){0,2048}+", re.DOTALL),
@@ -144,6 +145,17 @@ _REASON_BY_CHARACTER = {
     "\\": "a backslash outside of a string is not SQL: put the text into quotes",
     "`": "a name in backticks is empty, too long or not closed",
 }
+
+
+def is_one_row(tokens: Tokens, index: int) -> bool:
+    """Whether the VALUES that begin at token `index` (ROWS or a parenthesis) are a single row."""
+    last = index if tokens.keys[index] == ROWS else tokens.partners[index]
+    if tokens.key(last + 1) == ",":
+        return False
+    if last != index:
+        return True
+    row = _ONE_ROW.match(tokens.text, tokens.starts[index])
+    return row is not None and row.end() == tokens.ends[index]
 
 
 def tokenize(text: str) -> Generator[None, None, Tokens]:

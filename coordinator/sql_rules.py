@@ -188,5 +188,6 @@ REFUSED_OBJECTS = {
 }
 SCHEMA_SELECT = "CREATE TABLE … SELECT gives no fixed order of rows: create the table, then INSERT … VALUES"
 INSERT_SELECT = "the order of rows decides their ids and may differ between nodes: read first, then INSERT … VALUES"
+SKIPPED_IDS = "a row that is skipped uses an id up, and the server does not tell which: send one statement a row"
 WRITE_IGNORE = "which rows IGNORE skips depends on the order of rows: leave IGNORE out"
 WRITE_HINT = "optimizer hints may change which rows are met first: leave the hint out of a write"
