@@ -221,7 +221,8 @@ class Cluster:
         for members in (SERVICES, NODES):
             running = self._running()
             self._terminate([running[member.name] for member in members if member.name in running])
-        with locked(CACHE / "lock", self._progress):
+        # if the cache is in use, whoever uses it is alive and looks after it
+        with contextlib.suppress(CannotRun), locked(CACHE / "lock", self._progress, wait_s=0):
             mysql_server.end_orphans(CACHE)
         while left := [process for process in self._found() if not local_process.is_gone(process)]:
             local_process.terminate(left, STOP_S["service"])

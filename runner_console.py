@@ -52,7 +52,7 @@ def locked(path: Path, progress: Progress, *, wait_s: float = LOCK_WAIT_S) -> It
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() > deadline_s:
+                if time.monotonic() >= deadline_s:
                     raise CannotRun(f"another command has held {path} for {wait_s:.0f} s: end it.") from None
                 if not has_said:
                     progress.say(f"waiting for another command to end ({path})")

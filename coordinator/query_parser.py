@@ -171,7 +171,9 @@ def _insert(tokens: Tokens, verb: str) -> _Steps:
         raise Refused(f"{verb} needs VALUES (…) or SET behind the table and its columns")
     may_skip_rows = "IGNORE" in tokens.keys[:4] or "DUPLICATE" in tokens.keys
     if may_skip_rows and source != "SET" and not is_one_row(tokens, index + 1):
-        raise Refused(f"{verb} of several rows with IGNORE or ON DUPLICATE KEY is refused: {rules.SKIPPED_IDS}", UNSUPPORTED)
+        raise Refused(
+            f"{verb} of several rows with IGNORE or ON DUPLICATE KEY is refused: {rules.SKIPPED_IDS}", UNSUPPORTED
+        )
     uses_random = yield from check(tokens, 1, WRITE, column_lists)
     if uses_random and "SELECT" in tokens.keys:
         raise Refused(f"RAND() is refused beside a SELECT: {rules.RAND_IN_SCAN}", UNSUPPORTED)

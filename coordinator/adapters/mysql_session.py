@@ -51,7 +51,10 @@ class StatementResult:
 
 
 class MySQLSession:
-    """A connection, opened by `open` and by nothing else: behind a new one there may be another server. Not for concurrent use: its owner holds `lock` around each command."""
+    """A connection, opened by `open` and by nothing else: behind a new one there may be another server.
+
+    Not for concurrent use: its owner holds `lock` around each command.
+    """
 
     def __init__(
         self, host: str, port: int, user: str, password: str, *, setup: Sequence[str], connect_timeout_s: float

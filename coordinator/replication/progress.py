@@ -46,9 +46,6 @@ class NodeProgress:
         """The storing command under way."""
         self.retry_at_ns = 0
         self.failures = 0
-        self.away_since_ns: int | None = None
-        self.seen_at_ns = 0
-        """When it last answered anything."""
         self.confirm_command: int | None = None
         self.reads_under_way = 0
         self.read_latency_ns = 0.0
@@ -73,9 +70,8 @@ class NodeProgress:
         self.applied_timestamp = status.applied_timestamp
         self.command = None
         self.failures = 0
-        self.away_since_ns = None
 
-    def lose(self, reason: str, now_ns: int, retry_at_ns: int) -> None:
+    def lose(self, reason: str, retry_at_ns: int) -> None:
         """Nothing is known of it any more."""
         self.state = NodeState.AWAY
         self.reason = reason
@@ -85,8 +81,6 @@ class NodeProgress:
         self.disk_end = None
         self.failures += 1
         self.retry_at_ns = retry_at_ns
-        if self.away_since_ns is None:
-            self.away_since_ns = now_ns
 
     def quarantine(self, reason: str) -> None:
         self.state = NodeState.QUARANTINED

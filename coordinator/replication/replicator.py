@@ -127,7 +127,6 @@ class Replicator:
 
     def _replied(self, node: NodeProgress, command: int, reply: Reply) -> None:
         state = self.state
-        node.seen_at_ns = state.now_ns
         if state.phase is Phase.DEPOSED:
             return
         if isinstance(reply, PositionsRead):

@@ -27,7 +27,7 @@ class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     pending_max: int = 10_000
     batch_requests_max: int = 512
     batch_bytes_max: int = 4 << 20
-    chunk_bytes_max: int = 4 << 20
+    chunk_bytes_max: int = 1 << 20
     """Payload that one storing command carries at most (but at least one row)."""
     window_bytes_max: int = 64 << 20
 
@@ -103,4 +103,4 @@ class ReplicationState:
         backoff = min(self.settings.retry_ns * 2 ** min(node.failures, 6), self.settings.retry_ns_max)
         if node.state is not NodeState.AWAY and node.failures == 0:
             self.report("warning", f"{node.name} is away: {reason}")
-        node.lose(reason, self.now_ns, self.now_ns + backoff)
+        node.lose(reason, self.now_ns + backoff)

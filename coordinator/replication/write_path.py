@@ -168,7 +168,9 @@ class WritePath:
         for (timestamp, request), outcome in zip(batch.requests, reply.outcomes, strict=False):
             if isinstance(outcome, Executed):
                 seed = request.rand_seed if request.uses_random else 0
-                entry = Entry(timestamp, request.sql, outcome.rows_affected, outcome.insert_id, seed)
+                entry = Entry(
+                    timestamp, request.sql, outcome.rows_affected, outcome.insert_id if request.inserts else 0, seed
+                )
                 batch.entries[request.request_id] = entry
         if disturbed or (batch.requests and not batch.entries):
             batch.stage = Stage.UNDOING
