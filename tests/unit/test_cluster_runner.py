@@ -358,6 +358,26 @@ def test_a_copy_that_was_interrupted_is_made_anew_and_identity_is_not_copied(tmp
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
 
 
+def test_a_server_that_a_killed_runner_left_is_ended_before_its_folder_is_removed(
+    tmp_path: Path, marked: Spawn
+) -> None:
+    """One whose files vanish never ends by itself: it keeps a processor busy and fills the disk with its log."""
+    (tmp_path / "template" / "new" / "data").mkdir(parents=True)
+    orphan = marked(WAIT, name="initialiser")
+    mysqld = tmp_path / "mysqld"
+    mysqld.write_text(
+        "#!/bin/sh\nfor option; do case $option in --datadir=*) data=${option#*=};; esac; done\n"
+        # the new server starts only when the old one has ended
+        f"[ -z \"$data\" ] || {{ grep -q '^State:.Z' /proc/{orphan.pid}/status && mkdir $data && touch $data/ca.pem; }}\n"
+    )
+    mysqld.chmod(0o755)
+    config = ROOT / "mysql-config" / "master.cnf"
+    template = mysql_server.template_folder(mysqld, config, INIT_SQL, tmp_path, lambda text: None)
+    assert orphan.wait(10) == -signal.SIGTERM
+    assert [path.name for path in (tmp_path / "template").iterdir()] == [template.name]
+    assert list(template.iterdir()) == []
+
+
 def test_clean_removes_what_the_runner_made_and_nothing_else(tmp_path: Path) -> None:
     _command(tmp_path, "stop", "replica-1")
     assert (tmp_path / "cluster.json").exists()
