@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-
-from tests.integration.cluster_handle import ClusterHandle, private_cluster
+from cluster_handle import ClusterHandle, private_cluster
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pymysql  # type: ignore[import-untyped]
 import pytest
+from cluster_handle import ClusterHandle, private_cluster
 
 from cluster_layout import MEMBERS, NODES, ROOT, SERVICES
 from local_process import find_processes, http_health, mysql_answers
-from tests.integration.cluster_handle import ClusterHandle, private_cluster
 
 PAIR = ("replica-1", "replica-2")
 
@@ -117,7 +117,7 @@ def test_down_ends_frozen_nodes_too_and_leaves_no_process_and_no_pid_file(tmp_pa
 
 def test_a_test_run_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
     code = (
-        "import pathlib, sys, time\nfrom tests.integration.cluster_handle import private_cluster\n"
+        "import pathlib, sys, time\nsys.path.insert(1, 'tests/integration')\nfrom cluster_handle import private_cluster\n"
         "with private_cluster(pathlib.Path(sys.argv[1]), only=['replica-1']):\n"
         "    print('up', flush=True)\n    time.sleep(600)\n"
     )

@@ -155,7 +155,7 @@ class World:
             case RequestTimestamps():
                 self._grant(coordinator, effect)
             case _ if isinstance(effect, NodeCommand):
-                self._send(coordinator, effect)  # type: ignore[arg-type]  # the union of NodeCommand's subclasses
+                self._send(coordinator, effect)
 
     def _grant(self, coordinator: Coordinator, effect: RequestTimestamps) -> None:
         event: Event
