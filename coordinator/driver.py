@@ -34,6 +34,8 @@ from replication.messages import (
     Report,
     Request,
     RequestTimestamps,
+    SwitchoverEnded,
+    SwitchoverRequested,
     TimestampsGranted,
     TimestampsRefused,
     Woken,
@@ -69,6 +71,7 @@ class Driver:
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._waiting: dict[int, asyncio.Future[Acknowledge | Refuse | Fail]] = {}
         self._readers: dict[int, asyncio.Future[ReadAllowed | ReadRefused]] = {}
+        self._switchover: asyncio.Future[SwitchoverEnded] | None = None
         self._last_id = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns = 0
@@ -102,6 +105,15 @@ class Driver:
             return await future
         finally:
             self._readers.pop(read_id, None)
+
+    async def switchover(self, target: str) -> SwitchoverEnded:
+        """Resolves when `target` is master, or when it is clear that it does not become so."""
+        if self._switchover is not None:
+            return SwitchoverEnded(False, self.replicator.state.master, "a switchover is under way")
+        future: asyncio.Future[SwitchoverEnded]
+        future = self._switchover = asyncio.get_running_loop().create_future()
+        self.dispatch(SwitchoverRequested(target))
+        return await future
 
     def read_finished(self, node: str, latency_ns: int) -> None:
         self.dispatch(ReadFinished(node, latency_ns))
@@ -146,6 +158,10 @@ class Driver:
                 waiting.set_result(effect)
         elif isinstance(effect, ReadAllowed | ReadRefused):
             self._answer_reader(effect)
+        elif isinstance(effect, SwitchoverEnded):
+            waiting_switchover, self._switchover = self._switchover, None
+            if waiting_switchover is not None and not waiting_switchover.done():
+                waiting_switchover.set_result(effect)
         elif isinstance(effect, RequestTimestamps):
             self._spawn(self._fetch_timestamps(effect))
         elif isinstance(effect, Report):

@@ -10,13 +10,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+import msgspec
 import status_view
 from config import CoordinatorSettings
 from driver import Driver
 from errors import QueryError
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from query_contract import ErrorAnswer, HealthAnswer, QueryRequest, ReadAnswer, StatusAnswer, WriteAnswer
+from query_contract import (
+    ElectionsAnswer,
+    ErrorAnswer,
+    HealthAnswer,
+    QueryRequest,
+    ReadAnswer,
+    StatusAnswer,
+    SwitchoverAnswer,
+    SwitchoverRequest,
+    WriteAnswer,
+)
 from query_endpoint import QueryEndpoint, Receive, Scope, Send
 
 from adapters.mysql_node import MySQLNode, NodeTimeouts
@@ -123,6 +134,20 @@ def create_api(coordinator_of: Any) -> FastAPI:
     async def status() -> dict[str, Any]:
         coordinator: Coordinator = coordinator_of()
         return status_view.status(coordinator.replicator, coordinator.original_master, coordinator.timestamps.errors)
+
+    @api.get("/elections", response_model=ElectionsAnswer)
+    async def elections() -> dict[str, Any]:
+        """The newest elections: why, how long each step took, who was ranked how."""
+        history = coordinator_of().replicator.election.history
+        return {"elections": msgspec.to_builtins(history.records)}
+
+    @api.post("/switchover", response_model=SwitchoverAnswer, responses={409: {"model": SwitchoverAnswer}})
+    async def switchover(request: SwitchoverRequest) -> JSONResponse:
+        """Make a level replica the master. Writes are held for a moment; none fails."""
+        ended = await coordinator_of().driver.switchover(request.to)
+        message = f"{ended.master} is master" if ended.done else ended.reason
+        answer = SwitchoverAnswer(success=ended.done, message=message, current_master=ended.master)
+        return JSONResponse(answer.model_dump(), status_code=200 if ended.done else 409)
 
     @api.get("/health", response_model=HealthAnswer, responses={503: {"model": HealthAnswer}})
     async def health() -> JSONResponse:

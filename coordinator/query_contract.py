@@ -61,6 +61,38 @@ class NodeView(BaseModel):
     applied_timestamp: int | None
 
 
+class ElectionView(BaseModel):
+    """One election. `step_ms` adds the attempts up; `rejected` says why a node could not be chosen."""
+
+    reason: str
+    began_at_us: int
+    epoch: int
+    attempts: int
+    master: str | None
+    duration_ms: float | None
+    step_ms: dict[str, float]
+    ranking: list[str]
+    rejected: dict[str, str]
+
+
+class ElectionsAnswer(BaseModel):
+    """Newest last."""
+
+    elections: list[ElectionView]
+
+
+class SwitchoverRequest(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"to": "replica-2"}]})
+
+    to: str
+
+
+class SwitchoverAnswer(BaseModel):
+    success: bool
+    message: str
+    current_master: str | None
+
+
 class StatusAnswer(BaseModel):
     """`current_master` is null while none serves; `waits_for` then says what is missing."""
 
@@ -74,7 +106,7 @@ class StatusAnswer(BaseModel):
     committed_timestamp: int
     log_end_timestamp: int
     waits_for: str
-    last_election: dict[str, Any]
+    last_election: ElectionView | None
     pending_writes: int
     quorum: dict[str, Any]
     nodes: dict[str, NodeView]

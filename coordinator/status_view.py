@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from replication.progress import NodeProgress, NodeState
 from replication.replicator import Replicator
 from replication.state import Phase
@@ -23,11 +25,7 @@ def status(replicator: Replicator, original_master: str, timestamp_errors: Mappi
         "committed_timestamp": state.committed_timestamp,
         "log_end_timestamp": state.window.end.position.timestamp,
         "waits_for": why_not_writable(replicator),
-        "last_election": {
-            "reason": election.reason,
-            "count": election.count,
-            "duration_ms": round(election.duration_ns / 1e6, 1),
-        },
+        "last_election": msgspec.to_builtins(election.history.last),
         "pending_writes": len(replicator.writes.pending),
         "quorum": {
             "replicas": state.sizes.commit_replicas,

@@ -10,10 +10,12 @@ Only when *all* nodes answer and *all* logs are empty is this a new cluster: the
 """
 
 import enum
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from replication.log import Batch, LogWindow, next_row
+from replication.election_record import ElectionHistory
+from replication.log import Batch, LogWindow, Position, next_row
 from replication.messages import Admit, Fenced
 from replication.progress import NodeProgress, NodeState
 from replication.quorum import most_complete, rank_candidates
@@ -40,9 +42,10 @@ class Election:
         self.count = 0
         self.suspects: set[str] = set()
         """Masters that failed in this or the last epoch: not tried first again. Membership tests only."""
-        self._began_ns = 0
+        self.preferred: str | None = None
+        """Whom a planned switchover wants, if it may be chosen."""
+        self.history = ElectionHistory()
         self._unadmitted: dict[int, NodeProgress] = {}
-        self.duration_ns = 0
         self._outbid = 0
         self._begin_again_at_ns: int | None = None
 
@@ -52,8 +55,8 @@ class Election:
         """Start over in a new epoch, greater than any seen."""
         state = self._state
         if state.phase is not Phase.ELECTING:
-            self._began_ns = state.now_ns
             self.reason = reason
+            self.history.begin(reason, state.now_ns, state.wall_us)
         state.report("info", f"election: {reason}")
         state.phase = Phase.ELECTING
         state.epoch = max(state.epoch, state.epoch_seen) + 1
@@ -61,7 +64,8 @@ class Election:
             state.nodes[state.master].confirm_command = None
         state.master = None
         state.source = None
-        self.step = ElectionStep.FENCING
+        self.history.attempt(state.epoch)
+        self._enter(ElectionStep.FENCING)
         self.waits_for = "the nodes' answers"
         self.count += 1
         self._fence_began_ns = state.now_ns
@@ -71,6 +75,10 @@ class Election:
         for node in state.nodes.values():
             if node.state is not NodeState.QUARANTINED:
                 self._shipping.fence(node)
+
+    def _enter(self, step: ElectionStep) -> None:
+        self.step = step
+        self.history.step(step.value, self._state.now_ns)
 
     def fenced(self, node: NodeProgress, reply: Fenced) -> None:
         node.take_status(reply.status)
@@ -117,17 +125,23 @@ class Election:
             return
         waiting = [node.name for node in state.nodes.values() if node.state is NodeState.FENCING]
         in_grace = state.now_ns - self._fence_began_ns < state.settings.fence_grace_ns
-        if waiting and in_grace:
+        members = self._largest_cluster()
+        if waiting and in_grace and (len(members) < state.sizes.election or self._wanted(members) in waiting):
             return
         if self._is_new_cluster():
             self._admit_all()
             return
-        members = self._largest_cluster()
         if len(members) < state.sizes.election:
             names = ", ".join(node.name for node in members) or "none"
             self.waits_for = f"an election quorum: {len(members)} of {state.sizes.election} members answer ({names})"
             return
         self._decide(members)
+
+    def _wanted(self, members: Sequence[NodeProgress]) -> str:
+        """The node that is worth waiting for: who would be master if it answered."""
+        newest = max(members, key=lambda node: node.log_position)
+        recorded = newest.status.master if newest.status is not None else ""
+        return self.preferred or (recorded if recorded not in self.suspects else "")
 
     def _largest_cluster(self) -> list[NodeProgress]:
         """The fenced members that say the same cluster id; one node of another cluster must not disturb the rest."""
@@ -149,7 +163,7 @@ class Election:
         state = self._state
         known = sorted({n.status.cluster_id for n in state.nodes.values() if n.status is not None} - {""})
         state.cluster_id = known[0] if known else state.new_cluster_id
-        self.step = ElectionStep.ADMITTING
+        self._enter(ElectionStep.ADMITTING)
         for node in state.nodes.values():
             node.command = state.next_command()
             self._unadmitted[node.command] = node
@@ -166,7 +180,6 @@ class Election:
         assert node.status is not None
         node.status = msgspec.structs.replace(node.status, cluster_id=self._state.cluster_id)
         if not self._unadmitted:
-            self.step = ElectionStep.FENCING
             self._decide(self._state.fenced_members())
         return True
 
@@ -181,19 +194,28 @@ class Election:
         state.committed_timestamp = max(n.status.committed_timestamp for n in members if n.status is not None)
         # a new cluster begins with the node that is named first
         recorded = status.master or next(iter(state.nodes))
-        incumbent = recorded if recorded not in self.suspects else None
-        trusted = [name for name in state.ranking if name not in self.suspects]
-        state.master = rank_candidates(sorted(ends), incumbent, trusted)[0]
-        if state.master in self.suspects:
-            others = [name for name in sorted(ends) if name not in self.suspects]
-            state.master = others[0] if others else state.master
+        incumbent = self.preferred if self.preferred in ends else recorded
+        ranking = rank_candidates(sorted(ends), incumbent, state.ranking)
+        # one that failed as master is taken only if there is no other
+        state.master = next((name for name in ranking if name not in self.suspects), ranking[0])
+        self.history.ranked(ranking, self._rejections(ends))
         noop_timestamp = status.log_end.position.timestamp + 1
         state.window.append(next_row(status.log_end, state.epoch, Batch(state.wall_us, ()), noop_timestamp))
-        self.step = ElectionStep.LEVELLING
+        self._enter(ElectionStep.LEVELLING)
         self.waits_for = f"the no-op of epoch {state.epoch} on a commit quorum with {state.master}"
         for node in state.nodes.values():
             if node.state is NodeState.MATCHING:
                 self._shipping.match(node)
+
+    def _rejections(self, candidates: Mapping[str, Position]) -> dict[str, str]:
+        """Why nodes were passed over, for people."""
+        rejected = {name: "it failed as master" for name in sorted(self.suspects) if name in candidates}
+        for node in self._state.nodes.values():
+            if node.name not in candidates:
+                rejected[node.name] = node.reason or (
+                    "no member: it lost its data" if node.fenced else node.state.value
+                )
+        return rejected
 
     # ------------------------------------------------------------------------------------------ serve
 
@@ -208,7 +230,7 @@ class Election:
             if len(replicas) >= state.sizes.commit_replicas:
                 state.committed_timestamp = noop.timestamp
                 state.committed_at_ns = state.now_ns
-                self.step = ElectionStep.APPLYING
+                self._enter(ElectionStep.APPLYING)
                 self.waits_for = f"{state.master} to apply what is committed"
                 self._shipping.ship_all()
         if self.step is ElectionStep.APPLYING and master.applied_timestamp == noop.timestamp:
@@ -221,8 +243,9 @@ class Election:
         state.phase = Phase.SERVING
         state.source = state.master
         self.suspects.clear()
+        self.preferred = None
         self._outbid = 0
         self.waits_for = ""
-        self.duration_ns = state.now_ns - self._began_ns
-        took_ms = self.duration_ns / 1e6
+        self.history.end(state.master or "", state.now_ns)
+        took_ms = self.history.records[-1].duration_ms
         state.report("info", f"{state.master} is master in epoch {state.epoch}, after {took_ms:.0f} ms: {self.reason}")

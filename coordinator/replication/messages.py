@@ -218,6 +218,12 @@ class AdviceArrived(Value, frozen=True):
     ranking: tuple[str, ...]
 
 
+class SwitchoverRequested(Value, frozen=True):
+    """A person wants `target` to be the master."""
+
+    target: str
+
+
 class Woken(Value, frozen=True):
     """The time asked for by `Replicator.wake_at_ns` has come."""
 
@@ -231,6 +237,7 @@ Event = (
     | NodeReplied
     | NodeFailed
     | AdviceArrived
+    | SwitchoverRequested
     | Woken
 )
 
@@ -381,6 +388,14 @@ class ReadRefused(Value, frozen=True):
     reason: str
 
 
+class SwitchoverEnded(Value, frozen=True):
+    """`reason` says why not, where `done` is false."""
+
+    done: bool
+    master: str | None
+    reason: str
+
+
 class Report(Value, frozen=True):
     """Something that a person should know; goes to the log."""
 
@@ -400,4 +415,6 @@ NodeEffect = (
     | ReadPositions
     | ConfirmEpoch
 )
-Effect = NodeEffect | RequestTimestamps | Acknowledge | Refuse | Fail | ReadAllowed | ReadRefused | Report
+Effect = (
+    NodeEffect | RequestTimestamps | Acknowledge | Refuse | Fail | ReadAllowed | ReadRefused | SwitchoverEnded | Report
+)

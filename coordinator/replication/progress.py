@@ -12,7 +12,7 @@ At most one storing command is under way on a node, so its state is known whenev
 
 import enum
 
-from replication.log import Position
+from replication.log import LOG_BEGIN, Position
 from replication.messages import NodeStatus
 
 
@@ -53,6 +53,11 @@ class NodeProgress:
     @property
     def fenced(self) -> bool:
         return self.state in (NodeState.MATCHING, NodeState.LEVEL)
+
+    @property
+    def log_position(self) -> Position:
+        """Where its log ended when it was fenced."""
+        return self.status.log_end.position if self.status is not None else LOG_BEGIN
 
     @property
     def idle(self) -> bool:

@@ -32,6 +32,7 @@ from replication.messages import (
     Reply,
     RowPrepared,
     RowsStored,
+    SwitchoverRequested,
     TimestampsGranted,
     TimestampsRefused,
     Woken,
@@ -41,6 +42,7 @@ from replication.progress import NodeProgress, NodeState
 from replication.reads import ReadPath
 from replication.shipping import Shipping
 from replication.state import Phase, ReplicationSettings, ReplicationState
+from replication.switchover import Switchover
 from replication.write_path import WritePath
 
 
@@ -60,6 +62,7 @@ class Replicator:
         self.reads = ReadPath(self.state)
         self.writes = WritePath(self.state, self.shipping, self.reads)
         self.election = Election(self.state, self.shipping)
+        self.switchover = Switchover(self.state, self.writes, self._elect)
 
     def step(self, event: Event, now_ns: int, wall_us: int) -> list[Effect]:
         """Take one event. `now_ns` is monotonic; `wall_us` (microseconds since 1970) is only what NOW() will show."""
@@ -81,10 +84,13 @@ class Replicator:
             self.writes.refused()
         elif isinstance(event, NodeFailed):
             self._failed(state.nodes[event.node], event)
+        elif isinstance(event, SwitchoverRequested):
+            self.switchover.begin(event.target)
         elif isinstance(event, AdviceArrived):
             state.preferred_quorum, state.ranking = event.quorum, event.ranking
         else:
             self._woken(event)
+        self.switchover.advance()
         invariants.check(state, self.writes)
         return state.take_effects()
 
@@ -94,7 +100,7 @@ class Replicator:
     def wake_at_ns(self) -> int | None:
         """When `Woken` is due at the latest; None: only when something happens."""
         state = self.state
-        times = [self.writes.wake_at_ns, self.reads.wake_at_ns]
+        times = [self.writes.wake_at_ns, self.reads.wake_at_ns, self.switchover.wake_at_ns]
         if state.phase is Phase.SERVING:
             times.append(self.shipping.flush_at_ns)
         if state.phase in (Phase.ELECTING, Phase.SERVING):
@@ -252,7 +258,8 @@ class Replicator:
 
     # ------------------------------------------------------------------------------------------ epochs
 
-    def _elect(self, reason: str) -> None:
+    def _elect(self, reason: str, preferred: str | None = None) -> None:
+        self.election.preferred = preferred
         self.writes.hold()
         self.reads.interrupt()
         self.election.begin(reason)

@@ -86,6 +86,8 @@ class WritePath:
         self.fate_command: int | None = None
         """The look-up of the held batch under way."""
         self.timestamps = TimestampStock()
+        self.paused = False
+        """No new batch begins: a switchover waits for the last one."""
 
     # ------------------------------------------------------------------------------------------ arrive
 
@@ -107,7 +109,7 @@ class WritePath:
     def start(self) -> None:
         """Form the next batch if the way is free."""
         state = self._state
-        if state.phase is not Phase.SERVING or self.batch is not None or self.held is not None:
+        if state.phase is not Phase.SERVING or self.batch is not None or self.held is not None or self.paused:
             return
         self._ask_for_timestamps()
         newcomer = any(node.probation == state.window.end.position for node in state.replicas)
