@@ -7,7 +7,7 @@ import msgspec
 
 from replication.progress import NodeProgress, NodeState
 from replication.replicator import Replicator
-from replication.state import Phase
+from replication.state import Phase, ReplicationState
 
 
 def status(replicator: Replicator, original_master: str, timestamp_errors: Mapping[str, str]) -> dict[str, Any]:
@@ -33,20 +33,28 @@ def status(replicator: Replicator, original_master: str, timestamp_errors: Mappi
             "election": state.sizes.election,
             "preferred": list(state.preferred_quorum),
         },
-        "nodes": {node.name: _node(node, node.name == master) for node in state.nodes.values()},
+        "nodes": {node.name: _node(node, node.name == master, state) for node in state.nodes.values()},
         "timestamp_service_errors": dict(timestamp_errors),
     }
 
 
-def _node(node: NodeProgress, is_master: bool) -> dict[str, Any]:
+def _node(node: NodeProgress, is_master: bool, state: ReplicationState) -> dict[str, Any]:
     return {
         "role": "master" if is_master else "replica",
-        "state": node.state.value,
+        "state": _state_of(node, state),
         "reason": node.reason,
         "member": node.member,
         "log_end_timestamp": node.log_end.timestamp if node.log_end else None,
         "applied_timestamp": node.applied_timestamp if node.state is not NodeState.AWAY else None,
     }
+
+
+def _state_of(node: NodeProgress, state: ReplicationState) -> str:
+    """The node's state; how far it has come, while it is filled with rows that are not in memory any more."""
+    behind = node.log_end is not None and not state.window.covers(node.log_end.timestamp)
+    if node.state is NodeState.LEVEL and (behind or not node.member):
+        return f"catching-up {100 * node.applied_timestamp // max(1, state.committed_timestamp)} %"
+    return node.state.value
 
 
 def why_not_writable(replicator: Replicator) -> str:

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 import pytest
 from cluster_handle import ClusterHandle
 from equal_nodes import check_record, wait_until_equal
-from recording_client import Connection, Load, Record
+from recording_client import Connection, Load
+from under_load import acknowledged_more, under_load
 
 REPLICAS = ("replica-1", "replica-2", "replica-3")
 SERVICES = ("timestamp-1", "timestamp-2", "cabinet-service", "seer-service", "metrics-collector")
@@ -18,28 +18,6 @@ def insert_row_one(cluster: ClusterHandle) -> None:
     cluster.query(
         "INSERT IGNORE INTO users (id, name, email) VALUES (1, 'first', 'first@example.com')"
     ).raise_for_status()
-
-
-async def under_load(
-    cluster: ClusterHandle, label: str, act: Callable[[Load], Awaitable[None]], clients: int = 16
-) -> Record:
-    """Run `act` while clients write; returns what they were told."""
-    load = Load(cluster.port("coordinator"), clients, label)
-    running = asyncio.create_task(load.run())
-    try:
-        await act(load)
-    finally:
-        load.stop()
-        record = await running
-    return record
-
-
-async def acknowledged_more(load: Load, rows: int, within_s: float) -> None:
-    """Wait until `rows` more writes were acknowledged."""
-    target = len(load.record.acknowledged) + rows
-    async with asyncio.timeout(within_s):
-        while len(load.record.acknowledged) < target:  # noqa: ASYNC110 (the load is not made for tests to listen to)
-            await asyncio.sleep(0.01)
 
 
 async def test_of_20_000_inserts_of_64_clients_exactly_the_acknowledged_are_on_all_nodes(

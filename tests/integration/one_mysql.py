@@ -1,0 +1,151 @@
+"""One real mysqld with the project's own settings and init.sql, in the hands of a test of a single node.
+
+Hard case: the test run itself is killed. The kernel then kills the server (PR_SET_PDEATHSIG), so no server is left behind
+that would hold its port.
+"""
+
+import contextlib
+import ctypes
+import os
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pymysql  # type: ignore[import-untyped]
+
+from adapters.mysql_node import MySQLNode, NodeTimeouts
+from adapters.node_reader import NodeReader
+from local_process import mysql_answers, port_is_free
+from mysql_server import (
+    NodeFiles,
+    accounts_sql,
+    copy_template,
+    find_mysqld,
+    names_in,
+    node_command,
+    remove_stale_socket,
+    template_folder,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+DATABASE = "distributed_db"
+FIRST_PORT = 18_840
+START_TIMEOUT_S = 60
+PR_SET_PDEATHSIG = 1
+TIMEOUTS = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=20.0)
+
+THINGS = f"""CREATE TABLE {DATABASE}.things (
+  id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  code VARCHAR(40) NOT NULL UNIQUE,
+  made DATETIME(6) NULL,
+  luck DOUBLE NULL
+)"""
+"""A table with a unique key of its own, beside the project's `users`."""
+
+
+class OneMySQL:
+    """A running server, seen as root over its socket and as the cluster's accounts over its port."""
+
+    def __init__(self, files: NodeFiles, passwords: dict[str, str]) -> None:
+        self._files = files
+        self._passwords = passwords
+        self.port = files.port
+
+    def root(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as root, past everything; answers with the rows of the last."""
+        with contextlib.closing(self.connect_root()) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def connect_root(self) -> Any:
+        return pymysql.connect(unix_socket=str(self._files.socket), user="root", autocommit=True)
+
+    def kill_connections(self, user: str = "coordinator") -> None:
+        threads = self.root(f"SELECT id FROM information_schema.processlist WHERE user = '{user}'")
+        for (thread,) in threads:
+            # it may have gone by itself meanwhile
+            with contextlib.suppress(pymysql.MySQLError):
+                self.root(f"KILL {thread}")
+        deadline_s = time.monotonic() + 10
+        while self.root(f"SELECT id FROM information_schema.processlist WHERE user = '{user}'"):
+            assert time.monotonic() < deadline_s, f"connections of {user} do not end"
+            time.sleep(0.005)
+
+    def reset(self) -> None:
+        """The state that init.sql leaves, with an empty table `things` beside it."""
+        self.kill_connections()
+        self.kill_connections("reader")
+        self.root(
+            "DELETE FROM _replication.log WHERE last_timestamp > 0",
+            "UPDATE _replication.meta SET cluster_id = '', epoch = 0, owner = '', master = '',"
+            " committed_timestamp = 0, applied_timestamp = 0, applied_entries = 0, ddl_timestamp = NULL",
+            f"TRUNCATE TABLE {DATABASE}.users",
+            f"TRUNCATE TABLE {DATABASE}.things",
+        )
+
+    def node(self, timeouts: NodeTimeouts = TIMEOUTS) -> MySQLNode:
+        """What one coordinator has of this node. Close it."""
+        password = self._passwords["COORDINATOR_DB_PASSWORD"]
+        return MySQLNode("node", "127.0.0.1", self.port, password, DATABASE, timeouts)
+
+    def reader(self, *, rows_max: int = 100, connections_max: int = 2, read_timeout_s: float = 5.0) -> NodeReader:
+        """Close it."""
+        return NodeReader(
+            "127.0.0.1",
+            self.port,
+            self._passwords["READER_DB_PASSWORD"],
+            DATABASE,
+            connect_timeout_s=5.0,
+            read_timeout_s=read_timeout_s,
+            rows_max=rows_max,
+            connections_max=connections_max,
+        )
+
+
+@contextlib.contextmanager
+def one_mysql(folder: Path) -> Iterator[OneMySQL]:
+    """A new server in `folder`, set up as a node is, and ended by its own handle."""
+    mysqld = find_mysqld(ROOT / ".mysql", print)
+    config = ROOT / "mysql-config" / "master.cnf"
+    init_sql = (ROOT / "mysql-config" / "init.sql").read_text(encoding="utf-8")
+    passwords = {name: secrets.token_hex(8) for name in names_in(init_sql)}
+    accounts = folder / "accounts.sql"
+    accounts.write_text(accounts_sql(init_sql, passwords), encoding="utf-8")
+    # a cache of our own: nobody else's lock is needed, and no other run waits for us
+    template = template_folder(mysqld, config, init_sql, folder / "cache", print)
+    files = NodeFiles(
+        config=config,
+        data=folder / "data",
+        # a socket's path must be short, and pytest's folders are not
+        socket=Path(f"/tmp/one-mysql-{os.getpid()}.sock"),
+        pid_file=folder / "mysqld.pid",
+        log=folder / "error.log",
+        accounts_sql=accounts,
+        port=next(filter(port_is_free, count(FIRST_PORT))),
+        server_id=1,
+    )
+    copy_template(template, files.data)
+    remove_stale_socket(files.socket)
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    process = subprocess.Popen(
+        node_command(mysqld, files), preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    )
+    try:
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while not mysql_answers(files.port):
+            assert process.poll() is None, files.log.read_text()
+            assert time.monotonic() < deadline_s, files.log.read_text()
+            time.sleep(0.05)
+        server = OneMySQL(files, passwords)
+        server.root(THINGS)
+        yield server
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+        remove_stale_socket(files.socket)
