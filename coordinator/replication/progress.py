@@ -34,6 +34,12 @@ class NodeProgress:
         """Why it is away or quarantined: a sentence for people."""
         self.member = False
         """Counts for quorums. False for a node that has lost its data, until it is level and was not needed once."""
+        self.promised_epoch = 0
+        """The greatest epoch that it acknowledged to us. Never forgotten, whatever becomes of the connection."""
+        self.acknowledged_end = LOG_BEGIN
+        """The end of its log as it last acknowledged it to us. Never forgotten either."""
+        self.distrusted = False
+        """It forgot what it acknowledged, and is still a member on its disk."""
         self.probation: Position | None = None
         """Not a member, but its log was level up to here: a batch after this, committed without it, makes it one."""
         self.log_end: Position | None = None
@@ -63,12 +69,21 @@ class NodeProgress:
     def idle(self) -> bool:
         return self.command is None
 
-    def take_status(self, status: NodeStatus) -> None:
-        """It answered with its state under the lock: from here on we know it exactly."""
+    def take_status(self, status: NodeStatus, fenced_epoch: int) -> None:
+        """It was fenced into `fenced_epoch` and told its state as it was before: from here on we know it exactly.
+
+        One that is behind what it acknowledged before came back with an old copy of its data (positions only grow: a dropped
+        tail is followed by rows of a greater epoch in the same transaction).
+        """
+        forgot = status.epoch < self.promised_epoch or status.log_end.position < self.acknowledged_end
+        # one whose disk says that it is no member need not be told so again
+        self.distrusted = bool(status.cluster_id) and (self.distrusted or forgot)
+        self.promised_epoch = fenced_epoch
+        self.acknowledged_end = status.log_end.position
         self.status = status
         self.state = NodeState.MATCHING
         self.reason = ""
-        self.member = bool(status.cluster_id)
+        self.member = bool(status.cluster_id) and not self.distrusted
         self.probation = None
         self.log_end = None
         self.disk_end = status.log_end.position
@@ -101,7 +116,7 @@ class NodeProgress:
 
     def stored(self, log_end: Position, applied_timestamp: int) -> None:
         """A storing command succeeded."""
-        self.log_end = self.disk_end = log_end
+        self.log_end = self.disk_end = self.acknowledged_end = log_end
         self.applied_timestamp = applied_timestamp
 
     def has(self, position: Position) -> bool:

@@ -167,7 +167,7 @@ class Replicator:
                 if self.state.phase is Phase.ELECTING:
                     self.election.fenced(node, reply)
                 else:
-                    node.take_status(reply.status)
+                    node.take_status(reply.status, self.state.epoch)
                     self.shipping.match(node)
             case RowsStored():
                 node.stored(reply.log_end, reply.applied_timestamp)

@@ -53,14 +53,18 @@ class Shipping:
         status, source = node.status, state.source
         assert status is not None
         assert source is not None
-        if status.cluster_id not in ("", state.cluster_id):
+        if node.distrusted and status.cluster_id:
+            state.report(
+                "error", f"{node.name} came back with an old copy of its data: it counts for nothing until it is level"
+            )
+            self._disown(node)
+        elif status.cluster_id not in ("", state.cluster_id):
             node.member = False
             if status.log_end.position != LOG_BEGIN:
                 self._quarantine(node, f"it belongs to cluster {status.cluster_id}, this is {state.cluster_id}")
                 return
             # the founding of another cluster was cut short here: make it an empty node like any other
-            node.command = state.next_command()
-            state.emit(Admit(node.name, node.command, state.epoch, state.owner, cluster_id=""))
+            self._disown(node)
         elif state.window.holds(status.log_end.position):
             self._level(node, status.log_end.position)
         else:
@@ -70,9 +74,16 @@ class Shipping:
             first, last = status.applied_timestamp, status.log_end.position.timestamp
             state.emit(ReadPositions(source, command, first, last))
 
+    def _disown(self, node: NodeProgress) -> None:
+        """Write on its disk that it is no member: the next coordinator must know it too."""
+        state = self._state
+        node.command = state.next_command()
+        state.emit(Admit(node.name, node.command, state.epoch, state.owner, cluster_id=""))
+
     def disowned(self, node: NodeProgress) -> None:
-        """The empty node belongs to no cluster any more."""
+        """The node belongs to no cluster any more: it is filled and tried like an empty one."""
         assert node.status is not None
+        node.distrusted = False
         node.status = msgspec.structs.replace(node.status, cluster_id="")
         self.match(node)
 

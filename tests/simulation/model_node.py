@@ -65,6 +65,14 @@ class ModelNode:
         self.data: list[Entry] = []
         self.open: OpenTransaction | None = None
 
+    def copy(self) -> "ModelNode":
+        """The disk alone, as a copied data folder has it."""
+        other = ModelNode(self.name)
+        other.cluster_id, other.owner, other.master = self.cluster_id, self.owner, self.master
+        other.epoch, other.committed, other.applied = self.epoch, self.committed, self.applied
+        other.log, other.data = list(self.log), list(self.data)
+        return other
+
     def crash(self) -> None:
         self.open = None
 

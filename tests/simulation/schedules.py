@@ -46,12 +46,16 @@ def disturb(world: World) -> None:
     elif dice < 0.20:
         world.freeze_node(name, duration)
     elif dice < 0.215:
-        others = [n for n in NAMES if n != name]
-        if all(world.nodes[n].cluster_id and world.down_until.get(n, 0) <= world.now_ns for n in others):
+        if world.may_harm_a_disk(name):
             world.lose_disk(name, duration)
+    elif dice < 0.235:
+        world.keep_copy(name)
     elif dice < 0.26:
+        if world.has_copy(name) and world.may_harm_a_disk(name):
+            world.restore_copy(name, duration)
+    elif dice < 0.31:
         newest.frozen_until_ns = world.now_ns + duration
-    elif dice < 0.30:
+    elif dice < 0.35:
         newest.alive = chance.random() < 0.5  # a second one beside a living first, half of the time
         world.start_coordinator()
 

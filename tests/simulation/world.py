@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from model_node import CommandLost, ModelNode
 
+from replication.log import Position
 from replication.messages import (
     Acknowledge,
     Certainty,
@@ -85,6 +86,9 @@ class World:
         self.nodes = {name: ModelNode(name) for name in NAMES}
         self.down_until: dict[str, int] = {}
         self.frozen_until: dict[str, int] = {}
+        self._copies: dict[str, ModelNode] = {}
+        self._harmed: tuple[str, int, Position] | None = None
+        """The node whose disk was harmed last, and its epoch and log's end before."""
         self._server_run = dict.fromkeys(NAMES, 0)
         self._reader_opened_ns: dict[tuple[str, str], int] = {}
         self._connected: dict[tuple[str, str], int] = {}
@@ -267,6 +271,33 @@ class World:
         self.nodes[name] = ModelNode(name)
         self._server_run[name] += 1
         self.down_until[name] = self.now_ns + for_ns
+
+    def keep_copy(self, name: str) -> None:
+        """Someone copies the node's data folder."""
+        copy = self.nodes[name].copy()
+        self._copies[name] = copy
+
+    def has_copy(self, name: str) -> bool:
+        return name in self._copies
+
+    def restore_copy(self, name: str, for_ns: int) -> None:
+        """The node comes back with the copy of its data folder: it has forgotten what it promised since."""
+        self.nodes[name] = self._copies.pop(name)
+        self._server_run[name] += 1
+        self.down_until[name] = self.now_ns + for_ns
+
+    def may_harm_a_disk(self, name: str) -> bool:
+        """No promise covers two disks at once: the last one that was harmed must have all again that it forgot."""
+        if self._harmed is not None:
+            harmed, epoch, position = self._harmed
+            node = self.nodes[harmed]
+            if not node.cluster_id or node.epoch < epoch or node.log_end.position < position:
+                return False
+        if not all(node.cluster_id for node in self.nodes.values()):
+            return False
+        node = self.nodes[name]
+        self._harmed = (name, node.epoch, node.log_end.position)
+        return True
 
     def heal(self) -> None:
         self.trouble = 0.0

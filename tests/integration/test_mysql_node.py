@@ -1,0 +1,520 @@
+"""What only a real server can show of the adapter: MySQL's own errors, ids, times, settings, accounts and lost connections.
+
+What the protocol needs of any node is in test_node_contract.py.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from node_effects import COMMIT, NODE, NOW_US, ROLL_BACK, execute, insert, prepare, row_of, rows_of, store
+from one_mysql import DATABASE, TIMEOUTS, OneMySQL, one_mysql
+
+from adapters.mysql_node import CommandFailed, MySQLNode, NodeTimeouts
+from adapters.mysql_session import ConnectionBroken, ServerError
+from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
+from replication.log import EMPTY_LOG_END, LOG_BEGIN, Entry, LogRow, check_chain, end_after
+from replication.messages import (
+    BatchCommitted,
+    BatchExecuted,
+    BatchRolledBack,
+    Certainty,
+    ConfirmEpoch,
+    Disturbed,
+    Diverged,
+    EpochSeen,
+    ExecuteBatch,
+    Executed,
+    Fence,
+    Fenced,
+    LogRead,
+    NodeEffect,
+    Outcome,
+    ReadLog,
+    Rejected,
+    RowPrepared,
+    RowsStored,
+)
+
+NOW = datetime(1970, 1, 1) + timedelta(microseconds=NOW_US)
+ALICE = 'INSERT INTO users (name, email) VALUES ("Alice", "alice@example.com")'
+CONTENTS = (f"SELECT * FROM {DATABASE}.users ORDER BY id", f"SELECT * FROM {DATABASE}.things ORDER BY id")
+FENCE = Fence(NODE, 0, 1, "a")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneMySQL]:
+    with one_mysql(tmp_path_factory.mktemp("node")) as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared: OneMySQL) -> OneMySQL:
+    shared.reset()
+    return shared
+
+
+@pytest.fixture
+async def node(server: OneMySQL) -> AsyncIterator[MySQLNode]:
+    """A coordinator "a" that owns epoch 1 on the node."""
+    node = server.node()
+    assert isinstance(await node.carry_out(FENCE), Fenced)
+    yield node
+    node.close()
+
+
+@contextlib.contextmanager
+def open_node(server: OneMySQL, timeouts: NodeTimeouts = TIMEOUTS) -> Iterator[MySQLNode]:
+    node = server.node(timeouts)
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+async def failure_of(node: MySQLNode, effect: NodeEffect) -> CommandFailed:
+    with pytest.raises(CommandFailed) as caught:
+        await node.carry_out(effect)
+    return caught.value
+
+
+async def outcomes_of(node: MySQLNode, effect: ExecuteBatch) -> tuple[Outcome, ...]:
+    reply = await node.carry_out(effect)
+    assert isinstance(reply, BatchExecuted)
+    return reply.outcomes
+
+
+async def commit(node: MySQLNode, effect: ExecuteBatch) -> LogRow:
+    """Execute, prepare and commit, keeping what succeeded; answers with the log row."""
+    entries = [
+        Entry(timestamp, request.sql, outcome.rows_affected, outcome.insert_id, request.rand_seed)
+        for (timestamp, request), outcome in zip(effect.requests, await outcomes_of(node, effect), strict=True)
+        if isinstance(outcome, Executed)
+    ]
+    row = row_of(EMPTY_LOG_END, effect.epoch, *entries, now_us=effect.now_us)
+    assert await node.carry_out(prepare(row)) == RowPrepared()
+    assert await node.carry_out(COMMIT) == BatchCommitted()
+    return row
+
+
+def contents(server: OneMySQL) -> list[list[tuple[Any, ...]]]:
+    return [server.root(query) for query in CONTENTS]
+
+
+@contextlib.contextmanager
+def row_locked(server: OneMySQL) -> Iterator[None]:
+    """Somebody else's transaction holds the row of code 'mine'."""
+    with contextlib.closing(server.connect_root()) as other, other.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {DATABASE}.things (code) VALUES ('mine')")
+        other.begin()
+        cursor.execute(f"SELECT * FROM {DATABASE}.things WHERE code = 'mine' FOR UPDATE")
+        yield
+        other.rollback()
+
+
+# ------------------------------------------------------------------------------------------ master
+
+
+async def test_each_outcome_of_a_batch_stands_at_its_requests_place(node: MySQLNode, server: OneMySQL) -> None:
+    texts = (
+        ALICE,
+        "INSERT INTO nobody (code) VALUES ('x')",
+        insert("one"),
+        insert("one"),
+        "INSERT INTO things code VALUES (1",
+        "UPDATE things SET code = 'two' WHERE code = 'one'",
+        "UPDATE things SET code = (SELECT 1 UNION ALL SELECT 2)",
+        "DELETE FROM things WHERE code = 'nobody'",
+        "INSERT INTO things (code) VALUES ('a'), ('b'), ('c')",
+        "INSERT INTO things (code) VALUES ('d'), ('e'), ('a')",
+        "INSERT INTO things (code, made) VALUES ('f', 'no date')",
+        "INSERT INTO users SELECT * FROM mysql.user",
+    )
+    outcomes = await outcomes_of(node, execute(1, "a", LOG_BEGIN, *texts))
+    shown = [(o.errno, o.sqlstate) if isinstance(o, Rejected) else o for o in outcomes]
+    assert shown == [
+        Executed(1, 1),
+        (1146, "42S02"),
+        Executed(1, 1),
+        (1062, "23000"),
+        (1064, "42000"),
+        Executed(1, 0),
+        # the guard's own errno is a request's result where it is a request's error
+        (1242, "21000"),
+        Executed(0, 0),
+        Executed(3, 3),
+        (1062, "23000"),
+        (1292, "22007"),
+        (1142, "42000"),
+    ]
+    row = row_of(EMPTY_LOG_END, 1, Entry(24, ALICE, 1))
+    assert await node.carry_out(prepare(row)) == RowPrepared()
+    assert await node.carry_out(COMMIT) == BatchCommitted()
+    assert [code for _, code, *_ in contents(server)[1]] == ["two", "a", "b", "c"]
+
+
+async def test_a_rows_id_and_timestamp_are_those_of_the_write_that_made_it(node: MySQLNode, server: OneMySQL) -> None:
+    outcomes = await outcomes_of(node, execute(1, "a", LOG_BEGIN, ALICE, "nonsense", ALICE, ALICE))
+    await node.carry_out(prepare(row_of(EMPTY_LOG_END, 1, Entry(8, ALICE, 1))))
+    await node.carry_out(COMMIT)
+    rows = server.root(f"SELECT id, timestamp, created_at FROM {DATABASE}.users ORDER BY id")
+    ids = [outcome.insert_id for outcome in outcomes if isinstance(outcome, Executed)]
+    assert rows == [
+        (identity, timestamp, NOW.replace(microsecond=0)) for identity, timestamp in zip(ids, (2, 6, 8), strict=True)
+    ]
+
+
+async def test_now_is_the_batchs_time_to_the_microsecond_in_every_statement(node: MySQLNode, server: OneMySQL) -> None:
+    forms = ("NOW(6)", "CURRENT_TIMESTAMP(6)", "SYSDATE(6)", "UTC_TIMESTAMP(6)", "LOCALTIME(6)")
+    texts = [f"INSERT INTO things (code, made) VALUES ('{form}', {form})" for form in forms]
+    await commit(node, execute(1, "a", LOG_BEGIN, *texts))
+    assert {code: made for _, code, made, _ in contents(server)[1]} == dict.fromkeys(forms, NOW)
+
+
+async def test_a_lock_wait_is_a_disturbance_that_ends_the_batch_and_is_rolled_back(
+    node: MySQLNode, server: OneMySQL
+) -> None:
+    with row_locked(server):
+        effect = execute(1, "a", LOG_BEGIN, ALICE, "DELETE FROM things WHERE code = 'mine'", insert("after"))
+        outcomes = await outcomes_of(node, effect)
+        assert [type(outcome) for outcome in outcomes] == [Executed, Disturbed]
+        assert isinstance(outcomes[1], Disturbed)
+        assert outcomes[1].errno == 1205
+        assert await node.carry_out(ROLL_BACK) == BatchRolledBack()
+    assert contents(server) == [[], [(1, "mine", None, None)]]
+    await commit(node, execute(1, "a", LOG_BEGIN, ALICE))
+
+
+async def test_an_interrupted_statement_is_a_disturbance_too(node: MySQLNode, server: OneMySQL) -> None:
+    with row_locked(server):
+        effect = execute(1, "a", LOG_BEGIN, "DELETE FROM things WHERE code = 'mine'")
+        running = asyncio.create_task(outcomes_of(node, effect))
+        query = "SELECT id FROM information_schema.processlist WHERE info LIKE 'DELETE FROM things%'"
+        async with asyncio.timeout(10):
+            while True:
+                threads = server.root(query)
+                if threads:
+                    break
+                await asyncio.sleep(0.005)
+        server.root(f"KILL QUERY {threads[0][0]}")
+        (outcome,) = await running
+        assert isinstance(outcome, Disturbed)
+        assert outcome.errno == 1317
+
+
+async def test_a_commit_on_a_connection_that_was_ended_is_never_taken_for_one(
+    node: MySQLNode, server: OneMySQL
+) -> None:
+    await outcomes_of(node, execute(1, "a", LOG_BEGIN, ALICE))
+    await node.carry_out(prepare(row_of(EMPTY_LOG_END, 1, Entry(2, ALICE, 1))))
+    server.kill_connections()
+    assert (await failure_of(node, COMMIT)).certainty is Certainty.UNKNOWN
+    # from here on nothing is sent any more, and that is known
+    assert (await failure_of(node, COMMIT)).certainty is Certainty.NOT_APPLIED
+    assert contents(server) == [[], []]
+
+
+async def test_a_command_without_an_answer_in_time_is_unknown_and_its_connection_is_not_used_again(
+    server: OneMySQL,
+) -> None:
+    impatient = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=0.2)
+    with open_node(server, impatient) as node, row_locked(server):
+        await node.carry_out(FENCE)
+        effect = execute(1, "a", LOG_BEGIN, "DELETE FROM things WHERE code = 'mine'")
+        failure = await failure_of(node, effect)
+        assert (failure.certainty, failure.reason) == (Certainty.UNKNOWN, "no answer within 200 ms")
+        assert (await failure_of(node, COMMIT)).certainty is Certainty.NOT_APPLIED
+        # the other connections go on
+        assert await node.carry_out(ConfirmEpoch(NODE, 0)) == EpochSeen(1, "a")
+
+
+# ------------------------------------------------------------------------------------------ replica
+
+MIXED = (
+    ALICE,
+    "INSERT INTO things (code, made) VALUES ('one', NOW(6)), ('two', NOW())",
+    insert("one"),
+    "INSERT INTO things (id, code) VALUES (50, 'fifty')",
+    insert("after fifty"),
+    "INSERT INTO things (code, luck) VALUES ('lucky', RAND()), ('luckier', RAND())",
+    "INSERT INTO users (name, email) VALUES ('Bob', UNIX_TIMESTAMP())",
+    "REPLACE INTO things (code) VALUES ('two')",
+    "INSERT INTO things (code) VALUES ('größe ✓ 😀'), ('quote''s'), (\"back\\\\slash; --\")",
+    "UPDATE things SET made = NOW(6) WHERE code LIKE 'after%'",
+    "DELETE FROM things WHERE code = 'luckier'",
+    insert("last"),
+)
+
+
+async def test_a_replica_that_applies_a_row_has_the_masters_rows_ids_times_and_timestamps(
+    node: MySQLNode, server: OneMySQL
+) -> None:
+    row = await commit(node, execute(1, "a", LOG_BEGIN, *MIXED, rand_seed=0x1234567_89ABCDEF))
+    on_master = contents(server)
+    assert len(on_master[1]) == 9
+    server.reset()
+    with open_node(server) as replica:
+        await replica.carry_out(FENCE)
+        assert await replica.carry_out(store(1, "a", LOG_BEGIN, 0, append=[row])) == RowsStored(row.position, 0)
+        assert contents(server) == [[], []]
+        reply = await replica.carry_out(store(1, "a", row.position, 0, apply=[row]))
+        assert reply == RowsStored(row.position, row.last_timestamp)
+    assert contents(server) == on_master
+
+
+async def test_other_rows_affected_than_on_the_master_are_a_divergence(node: MySQLNode) -> None:
+    row = row_of(EMPTY_LOG_END, 1, Entry(2, "UPDATE things SET code = 'x' WHERE code = 'nobody'", 1))
+    reply = await node.carry_out(store(1, "a", LOG_BEGIN, 0, append=[row], apply=[row]))
+    assert isinstance(reply, Diverged)
+    assert "changed 0 rows here, 1 on the master" in reply.reason
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the COMMIT stands in the same packet, so a diverged row is applied all the same"
+)
+async def test_a_node_that_diverged_by_its_rows_affected_has_not_applied_the_row(
+    node: MySQLNode, server: OneMySQL
+) -> None:
+    """A coordinator that starts anew knows nothing of a quarantine: it must find the row unapplied, and diverge again."""
+    row = row_of(EMPTY_LOG_END, 1, Entry(2, "INSERT INTO things (code) VALUES ('x')", 2, 1))
+    reply = await node.carry_out(store(1, "a", LOG_BEGIN, 0, append=[row], apply=[row]))
+    assert isinstance(reply, Diverged)
+    assert contents(server) == [[], []]
+    assert server.root("SELECT applied_timestamp FROM _replication.meta") == [(0,)]
+
+
+async def test_a_disturbed_apply_is_no_divergence_and_can_be_done_again(node: MySQLNode, server: OneMySQL) -> None:
+    row = row_of(EMPTY_LOG_END, 1, Entry(2, ALICE, 1, 1), Entry(4, "DELETE FROM things WHERE code = 'mine'", 1))
+    effect = store(1, "a", LOG_BEGIN, 0, append=[row], apply=[row])
+    with row_locked(server):
+        failure = await failure_of(node, effect)
+        assert failure.certainty is Certainty.NOT_APPLIED
+        assert "1205" in failure.reason
+        assert contents(server)[0] == []
+    assert await node.carry_out(effect) == RowsStored(row.position, 4)
+    assert [len(rows) for rows in contents(server)] == [1, 0]
+
+
+# ------------------------------------------------------------------------------------------ log
+
+
+async def test_a_read_of_the_log_ends_at_the_size_asked_for_but_has_one_row_at_least(node: MySQLNode) -> None:
+    rows = rows_of(1, *(insert(letter * 30) for letter in "abcdef"))
+    await node.carry_out(store(1, "a", LOG_BEGIN, 0, append=rows))
+    size = len(rows[0].payload)
+    for bytes_max, expected in ((0, 1), (size, 1), (2 * size, 2), (2 * size + 1, 2), (6 * size, 6), (1 << 30, 6)):
+        reply = await node.carry_out(ReadLog(NODE, 0, 0, bytes_max))
+        assert reply == LogRead(tuple(rows[:expected]), EMPTY_LOG_END)
+    reply = await node.carry_out(ReadLog(NODE, 0, rows[2].last_timestamp, 2 * size))
+    assert isinstance(reply, LogRead)
+    check_chain(end_after(rows[2]), reply.rows)
+    assert reply.rows == tuple(rows[3:5])
+
+
+async def test_a_log_that_does_not_reach_back_so_far_says_so(node: MySQLNode, server: OneMySQL) -> None:
+    rows = rows_of(1, insert("one"), insert("two"))
+    await node.carry_out(store(1, "a", LOG_BEGIN, 0, append=rows))
+    server.root(f"DELETE FROM _replication.log WHERE last_timestamp < {rows[1].last_timestamp}")
+    try:
+        failure = await failure_of(node, ReadLog(NODE, 0, 0, 1 << 20))
+        assert failure.reason == "the log does not reach back to 0"
+    finally:
+        server.root("INSERT INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, '', REPEAT('\\0', 16))")
+
+
+# ------------------------------------------------------------------------------------------ joining
+
+
+@pytest.mark.parametrize(
+    ("setting", "bad", "good"),
+    [
+        ("innodb_flush_log_at_trx_commit", "0", "1"),
+        ("innodb_flush_log_at_trx_commit", "2", "1"),
+        ("event_scheduler", "ON", "OFF"),
+        ("auto_increment_increment", "2", "1"),
+        ("collation_server", "utf8mb4_general_ci", "utf8mb4_0900_ai_ci"),
+        ("sql_require_primary_key", "0", "1"),
+    ],
+)
+async def test_a_node_with_a_setting_that_endangers_answers_is_refused_by_the_settings_name(
+    server: OneMySQL, setting: str, bad: str, good: str
+) -> None:
+    server.root(f"SET GLOBAL {setting} = {bad}")
+    try:
+        with open_node(server) as node:
+            failure = await failure_of(node, FENCE)
+            assert failure.certainty is Certainty.NOT_APPLIED
+            assert failure.reason.startswith(f"refused: {setting} is {bad}, but it must be")
+            assert server.root("SELECT epoch, owner FROM _replication.meta") == [(0, "")]
+            # and it stays refused
+            assert (await failure_of(node, FENCE)).reason == failure.reason
+    finally:
+        server.root(f"SET GLOBAL {setting} = {good}")
+    with open_node(server) as node:
+        assert isinstance(await node.carry_out(FENCE), Fenced)
+
+
+async def test_nothing_but_a_fence_opens_a_connection(server: OneMySQL) -> None:
+    with open_node(server) as node:
+        for effect in (ConfirmEpoch(NODE, 0), COMMIT, ReadLog(NODE, 0, 0, 1), execute(1, "a", LOG_BEGIN, ALICE)):
+            failure = await failure_of(node, effect)
+            assert (failure.certainty, failure.reason) == (Certainty.NOT_APPLIED, "the connection is closed")
+
+
+async def test_a_wrong_password_and_an_unlocked_door_with_nobody_behind_are_told_in_a_sentence(
+    server: OneMySQL,
+) -> None:
+    wrong = MySQLNode(NODE, "127.0.0.1", server.port, "wrong", DATABASE, TIMEOUTS)
+    failure = await failure_of(wrong, FENCE)
+    assert failure.certainty is Certainty.NOT_APPLIED
+    assert failure.reason.startswith("cannot connect: Access denied for user 'coordinator'")
+    nobody = MySQLNode(NODE, "127.0.0.1", 1, "any", DATABASE, TIMEOUTS)
+    failure = await failure_of(nobody, FENCE)
+    assert (failure.certainty, failure.reason[:16]) == (Certainty.NOT_APPLIED, "cannot connect: ")
+
+
+# ------------------------------------------------------------------------------------------ readers
+
+
+async def read(reader: NodeReader, sql: str) -> list[tuple[Any, ...]]:
+    """With leave that was given just now; a connection may have to be opened first."""
+    while True:
+        with contextlib.suppress(ConnectionIsNew):
+            return list((await reader.read(sql, time.monotonic_ns())).rows)
+
+
+@pytest.fixture
+async def reader(server: OneMySQL) -> AsyncIterator[NodeReader]:
+    reader = server.reader()
+    yield reader
+    reader.close()
+
+
+async def test_a_connection_that_is_younger_than_the_leave_reads_nothing(reader: NodeReader) -> None:
+    leave_ns = time.monotonic_ns()
+    for _ in range(2):
+        with pytest.raises(ConnectionIsNew):
+            await reader.read("SELECT 1", leave_ns)
+    assert list((await reader.read("SELECT 1", time.monotonic_ns())).rows) == [(1,)]
+
+
+async def test_a_connection_that_broke_is_replaced_by_one_that_needs_new_leave(
+    server: OneMySQL, reader: NodeReader
+) -> None:
+    assert await read(reader, "SELECT 1") == [(1,)]
+    leave_ns = time.monotonic_ns()
+    server.kill_connections("reader")
+    with pytest.raises(ConnectionBroken):
+        await reader.read("SELECT 1", leave_ns)
+    with pytest.raises(ConnectionIsNew):
+        await reader.read("SELECT 1", leave_ns)
+    assert await read(reader, "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "errno"),
+    [
+        (ALICE, 1142),
+        ("UPDATE users SET name = 'x'", 1142),
+        ("DELETE FROM users", 1142),
+        ("CREATE TABLE t (id INT PRIMARY KEY)", 1792),
+        ("SELECT * FROM _replication.meta", 1142),
+        ("SELECT * FROM _replication.log", 1142),
+        ("SELECT * FROM mysql.user", 1142),
+        ("SELECT * FROM users FOR UPDATE", 1142),
+        ("SELECT 1 INTO OUTFILE '/tmp/no-such-file'", 1227),
+        ("SET GLOBAL max_connections = 1", 1227),
+        ("SELECT * FROM nobody", 1146),
+    ],
+)
+async def test_a_reader_can_neither_write_nor_see_what_is_not_the_users(
+    reader: NodeReader, sql: str, errno: int
+) -> None:
+    with pytest.raises(ServerError) as caught:
+        await read(reader, sql)
+    assert caught.value.errno == errno
+    # an error of MySQL's does not break the connection
+    assert list((await reader.read("SHOW DATABASES LIKE '%rep%'", time.monotonic_ns())).rows) == []
+
+
+async def test_a_result_has_at_most_so_many_rows(server: OneMySQL) -> None:
+    server.root(*(f"INSERT INTO {DATABASE}.things (code) VALUES ('{n}')" for n in range(12)))
+    reader = server.reader(rows_max=10)
+    try:
+        assert len(await read(reader, "SELECT * FROM things LIMIT 10")) == 10
+        for sql in ("SELECT * FROM things", "SELECT * FROM things LIMIT 1000"):
+            with pytest.raises(RowsExceeded, match="more than 10 rows: add a LIMIT or a WHERE"):
+                await read(reader, sql)
+        assert await read(reader, "SELECT COUNT(*) FROM things") == [(12,)]
+    finally:
+        reader.close()
+
+
+async def test_a_read_that_takes_too_long_is_ended_by_the_server(server: OneMySQL) -> None:
+    reader = server.reader(read_timeout_s=0.1)
+    try:
+        many = "information_schema.collations"
+        with pytest.raises(ServerError) as caught:
+            await read(reader, f"SELECT COUNT(*) FROM {many} a, {many} b, {many} c WHERE a.id + b.id + c.id < 0")
+        assert caught.value.errno == 3024
+        assert await read(reader, "SELECT 1") == [(1,)]
+    finally:
+        reader.close()
+
+
+async def test_a_connection_that_is_kept_sees_what_is_committed_later(node: MySQLNode, reader: NodeReader) -> None:
+    assert await read(reader, "SELECT COUNT(*) FROM users") == [(0,)]
+    await commit(node, execute(1, "a", LOG_BEGIN, ALICE))
+    assert list((await reader.read("SELECT COUNT(*) FROM users", time.monotonic_ns())).rows) == [(1,)]
+
+
+async def test_more_readers_than_connections_wait_their_turn(server: OneMySQL, reader: NodeReader) -> None:
+    results = await asyncio.gather(*(read(reader, f"SELECT {n}") for n in range(20)))
+    assert results == [[(n,)] for n in range(20)]
+    query = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'reader'"
+    assert server.root(query)[0][0] <= 2
+
+
+class Gate:
+    """A TCP door before the server that can be held shut for those who come."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.open = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.open.wait()
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(pump(reader, server_writer), pump(server_reader, writer))
+
+
+async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(65_536):
+            target.write(data)
+            await target.drain()
+    finally:
+        target.close()
+
+
+async def test_a_connection_is_as_old_as_the_servers_greeting_and_not_as_the_wish_for_it(server: OneMySQL) -> None:
+    """While it was being opened, leave was given and the server may have been replaced."""
+    gate = Gate(server.port)
+    listening = await asyncio.start_server(gate.serve, "127.0.0.1", 0)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        reader = server.reader(port=port, connections_max=1)
+        first = asyncio.create_task(read(reader, "SELECT 1"))
+        await asyncio.sleep(0.05)
+        leave_ns = time.monotonic_ns()
+        second = asyncio.create_task(reader.read("SELECT 1", leave_ns))
+        await asyncio.sleep(0.05)
+        gate.open.set()
+        with pytest.raises(ConnectionIsNew):
+            await second
+        assert await first == [(1,)]
+        reader.close()
