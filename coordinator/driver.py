@@ -25,6 +25,7 @@ from replication.messages import (
     NodeEffect,
     NodeFailed,
     NodeReplied,
+    PauseSkipped,
     ReadAllowed,
     ReadArrived,
     ReadFinished,
@@ -117,6 +118,10 @@ class Driver:
 
     def read_finished(self, node: str, latency_ns: int) -> None:
         self.dispatch(ReadFinished(node, latency_ns))
+
+    def elect_now(self) -> None:
+        """End the pause before an election, if there is one."""
+        self.dispatch(PauseSkipped())
 
     def advise(self, advice: AdviceArrived) -> None:
         self.dispatch(advice)

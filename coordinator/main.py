@@ -141,6 +141,12 @@ def create_api(coordinator_of: Any) -> FastAPI:
         history = coordinator_of().replicator.election.history
         return {"elections": msgspec.to_builtins(history.records)}
 
+    @api.post("/elections", response_model=StatusAnswer)
+    async def elect_now() -> dict[str, Any]:
+        """End the pause that is made after many elections in a row: elect now."""
+        coordinator_of().driver.elect_now()
+        return await status()
+
     @api.post("/switchover", response_model=SwitchoverAnswer, responses={409: {"model": SwitchoverAnswer}})
     async def switchover(request: SwitchoverRequest) -> JSONResponse:
         """Make a level replica the master. Writes are held for a moment; none fails."""

@@ -113,10 +113,11 @@ class MySQLSession:
 
     async def open(self) -> None:
         """Connect and set the session up. Raises ConnectionBroken."""
-        self.opened_ns = time.monotonic_ns()
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 self._connection = await asyncmy.connect(**self._where, charset="utf8mb4", autocommit=None)
+                # not before: while it was being opened, the server may have been replaced
+                self.opened_ns = time.monotonic_ns()
                 for statement in self._setup:
                     async with self._connection.cursor() as cursor:
                         await cursor.execute(statement)

@@ -24,6 +24,7 @@ from replication.state import Phase, ReplicationState
 
 
 class ElectionStep(enum.Enum):
+    PAUSING = "pausing after many elections"
     FENCING = "fencing nodes"
     ADMITTING = "admitting the nodes of a new cluster"
     LEVELLING = "bringing nodes level and committing the no-op"
@@ -46,22 +47,52 @@ class Election:
         """Whom a planned switchover wants, if it may be chosen."""
         self.history = ElectionHistory()
         self._unadmitted: dict[int, NodeProgress] = {}
-        self._outbid = 0
+        self._in_a_row = 0
+        self._ended_ns = -(10**18)
+        """When the last election ended or was begun."""
         self._begin_again_at_ns: int | None = None
 
     # ------------------------------------------------------------------------------------------ fence
 
     def begin(self, reason: str) -> None:
-        """Start over in a new epoch, greater than any seen."""
+        """The epoch is over, or could not be had: elect, after a pause if that happens again and again."""
         state = self._state
         if state.phase is not Phase.ELECTING:
             self.reason = reason
             self.history.begin(reason, state.now_ns, state.wall_us)
         state.report("info", f"election: {reason}")
         state.phase = Phase.ELECTING
+        state.master = None
+        state.source = None
+        self._shipping.forget()
+        for node in state.nodes.values():
+            node.command = None
+        stable = state.now_ns - self._ended_ns >= state.settings.stable_ns
+        self._in_a_row = 1 if stable else self._in_a_row + 1
+        self._ended_ns = state.now_ns
+        pause_ns = self._pause_ns()
+        if pause_ns and self.preferred is None:
+            self._enter(ElectionStep.PAUSING)
+            self.waits_for = f"a pause of {pause_ns / 1e6:.0f} ms after {self._in_a_row - 1} elections in a row"
+            self._begin_again_at_ns = state.now_ns + pause_ns
+        else:
+            self._fence_all()
+
+    def _pause_ns(self) -> int:
+        """Growing: a cluster that elects all the time serves nobody. The first ones are not held up."""
+        settings = self._state.settings
+        excess = self._in_a_row - settings.elections_at_once
+        return 0 if excess <= 0 else min(settings.retry_ns * 2 ** min(excess - 1, 10), settings.pause_ns_max)
+
+    def skip_pause(self) -> None:
+        """A person does not want to wait."""
+        if self._begin_again_at_ns is not None:
+            self._fence_all()
+
+    def _fence_all(self) -> None:
+        """Start over in a new epoch, greater than any seen."""
+        state = self._state
         state.epoch = max(state.epoch, state.epoch_seen) + 1
-        if state.master is not None:
-            state.nodes[state.master].confirm_command = None
         state.master = None
         state.source = None
         self.history.attempt(state.epoch)
@@ -88,17 +119,12 @@ class Election:
             self._shipping.match(node)
 
     def outbid(self, epoch: int) -> None:
-        """Somebody has a greater epoch: begin again above it; at once the first time, then with a growing delay."""
+        """Somebody has a greater epoch: begin again above it."""
         state = self._state
         state.epoch_seen = max(state.epoch_seen, epoch)
         if self._begin_again_at_ns is not None:
             return
-        self._outbid += 1
-        if self._outbid == 1:
-            self.begin(self.reason)
-        else:
-            delay = min(state.settings.retry_ns * 2 ** min(self._outbid, 5), state.settings.retry_ns_max)
-            self._begin_again_at_ns = state.now_ns + delay
+        self.begin(f"epoch {epoch} was somebody else's already")
 
     @property
     def wake_at_ns(self) -> int | None:
@@ -112,7 +138,7 @@ class Election:
     def woken(self) -> None:
         state = self._state
         if self._begin_again_at_ns is not None and state.now_ns >= self._begin_again_at_ns:
-            self.begin(self.reason)
+            self._fence_all()
         elif self.step is ElectionStep.FENCING:
             self.consider()
 
@@ -244,7 +270,7 @@ class Election:
         state.source = state.master
         self.suspects.clear()
         self.preferred = None
-        self._outbid = 0
+        self._ended_ns = state.now_ns
         self.waits_for = ""
         self.history.end(state.master or "", state.now_ns)
         took_ms = self.history.records[-1].duration_ms

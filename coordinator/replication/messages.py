@@ -224,6 +224,10 @@ class SwitchoverRequested(Value, frozen=True):
     target: str
 
 
+class PauseSkipped(Value, frozen=True):
+    """A person wants an election that is held up to begin now."""
+
+
 class Woken(Value, frozen=True):
     """The time asked for by `Replicator.wake_at_ns` has come."""
 
@@ -238,6 +242,7 @@ Event = (
     | NodeFailed
     | AdviceArrived
     | SwitchoverRequested
+    | PauseSkipped
     | Woken
 )
 

@@ -26,6 +26,7 @@ from replication.messages import (
     NodeFailed,
     NodeReplied,
     Outbid,
+    PauseSkipped,
     PositionsRead,
     ReadArrived,
     ReadFinished,
@@ -86,6 +87,8 @@ class Replicator:
             self._failed(state.nodes[event.node], event)
         elif isinstance(event, SwitchoverRequested):
             self.switchover.begin(event.target)
+        elif isinstance(event, PauseSkipped):
+            self.election.skip_pause()
         elif isinstance(event, AdviceArrived):
             state.preferred_quorum, state.ranking = event.quorum, event.ranking
         else:

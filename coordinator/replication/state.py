@@ -24,6 +24,11 @@ class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long an election with enough nodes waits for the others."""
     retry_ns: int = 100 * MILLISECOND_NS
     retry_ns_max: int = 1000 * MILLISECOND_NS
+    stable_ns: int = 5_000 * MILLISECOND_NS
+    """An epoch that lasted so long counts as stable: the next election is the first in a row again."""
+    elections_at_once: int = 4
+    """So many elections in a row begin without a pause."""
+    pause_ns_max: int = 5_000 * MILLISECOND_NS
     pending_max: int = 10_000
     batch_requests_max: int = 512
     batch_bytes_max: int = 4 << 20

@@ -94,13 +94,11 @@ class OneMySQL:
         password = self._passwords["COORDINATOR_DB_PASSWORD"]
         return MySQLNode("node", "127.0.0.1", self.port, password, DATABASE, timeouts)
 
-    def reader(
-        self, *, rows_max: int = 100, connections_max: int = 2, read_timeout_s: float = 5.0, port: int | None = None
-    ) -> NodeReader:
-        """Close it. `port`: another door to this server."""
+    def reader(self, *, rows_max: int = 100, connections_max: int = 2, read_timeout_s: float = 5.0) -> NodeReader:
+        """Close it."""
         return NodeReader(
             "127.0.0.1",
-            port or self.port,
+            self.port,
             self._passwords["READER_DB_PASSWORD"],
             DATABASE,
             connect_timeout_s=5.0,

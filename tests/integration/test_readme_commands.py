@@ -41,6 +41,10 @@ def check_shape(command: str, answer: dict[str, Any]) -> None:
         assert answer["current_master"] not in answer["replicas"]
         assert len(answer["replicas"]) == 3
         assert answer["master_is_original"] is (answer["current_master"] == "mysql-master")
+    elif command.endswith("/elections"):
+        assert answer["elections"][-1]["master"]
+    elif "/switchover" in command:
+        assert answer == {"success": True, "message": "replica-2 is master", "current_master": "replica-2"}
     elif command.endswith("/metrics"):
         assert set(answer["nodes"]) == {"mysql-master", "replica-1", "replica-2", "replica-3"}
     elif "/metrics/" in command:
@@ -58,7 +62,7 @@ def check_shape(command: str, answer: dict[str, Any]) -> None:
 
 
 def test_the_readme_has_the_commands() -> None:
-    assert len(COMMANDS) == 13, COMMANDS
+    assert len(COMMANDS) == 15, COMMANDS
 
 
 @pytest.mark.parametrize("place", range(len(COMMANDS)))

@@ -35,6 +35,7 @@ from replication.messages import (
     WriteArrived,
 )
 from replication.replicator import Replicator
+from replication.state import Phase
 
 MS = 1_000_000
 NAMES = ("mysql-master", "replica-1", "replica-2", "replica-3")
@@ -292,6 +293,9 @@ class World:
             harmed, epoch, position = self._harmed
             node = self.nodes[harmed]
             if not node.cluster_id or node.epoch < epoch or node.log_end.position < position:
+                return False
+            state = self.coordinators[-1].replicator.state
+            if state.phase is not Phase.SERVING or not (state.nodes[harmed].member and state.nodes[harmed].fenced):
                 return False
         if not all(node.cluster_id for node in self.nodes.values()):
             return False
