@@ -16,6 +16,7 @@ from driver import Driver
 from errors import QueryError
 from query_parser import Kind, Refused, Statement, parse, parse_in_steps
 
+from adapters.mysql_node import DISTURBANCES
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from replication.messages import Acknowledge, ReadRefused, Refuse
@@ -28,6 +29,9 @@ Send = Callable[[Message], Awaitable[None]]
 LONG_TEXT_CHARS = 16_384
 """A longer text is parsed in steps, so that it delays nobody else's request by more than a step."""
 RETRY_READ_S = 0.02
+SHUTDOWN_ERRNO = 1053
+READ_DISTURBANCES = (DISTURBANCES | {SHUTDOWN_ERRNO}) - {errors.TIMED_OUT_ERRNO, 1290, 1792, 1836}
+"""Not those that a write meets at a server that only reads: there the statement is what is wrong."""
 TIME_TYPE = 11
 """MySQL's type code of TIME, which goes beyond 24 hours and has no JSON form of its own."""
 
@@ -132,14 +136,16 @@ class QueryEndpoint:
     async def _read(self, statement: Statement) -> dict[str, object]:
         deadline_ns = time.monotonic_ns() + self._deadline_ns
         while True:
+            # leave is given between asking and waking up: only what is older than the first is surely older than it
+            asked_ns = time.monotonic_ns()
             leave = await self._driver.read_leave(deadline_ns)
             if isinstance(leave, ReadRefused):
                 raise errors.unavailable(leave.reason, False)
             started_ns = time.monotonic_ns()
             try:
-                result = await self._readers[leave.node].read(statement.text, started_ns)
+                result = await self._readers[leave.node].read(statement.text, asked_ns)
             except ServerError as error:
-                raise errors.rejected(error.errno, error.sqlstate, error.message) from error
+                raise _read_error(leave.node, error) from error
             except RowsExceeded as exceeded:
                 raise errors.bad_request(413, str(exceeded)) from exceeded
             except ConnectionIsNew:
@@ -160,6 +166,14 @@ class QueryEndpoint:
             finally:
                 self._driver.read_finished(leave.node, time.monotonic_ns() - started_ns)
             await asyncio.sleep(RETRY_READ_S)
+
+
+def _read_error(node: str, error: ServerError) -> QueryError:
+    """What MySQL said of the statement, or of itself: that is no fault of the request."""
+    if error.errno in READ_DISTURBANCES:
+        reason = f"{node} could not run it: {error.message}"
+        return errors.unavailable(reason, False, error.errno, error.sqlstate)
+    return errors.rejected(error.errno, error.sqlstate, error.message)
 
 
 def query_of(body: bytes) -> str:

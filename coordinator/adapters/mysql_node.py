@@ -198,10 +198,11 @@ class MySQLNode:
             await asyncio.sleep(0.005)  # the ended transaction is rolled back by its own thread
 
     async def _end_other_coordinators(self) -> None:
-        """End every other connection of this account: a user may see and end its own without a privilege."""
-        mine, threads = await self._control.run(["SELECT CONNECTION_ID()", "SHOW PROCESSLIST"], self._timeouts.fence_s)
-        for thread in threads.rows:
-            if thread[0] != mine.rows[0][0] and thread[1] == "coordinator":
+        """End every connection of this account but ours: a user may see and end its own without a privilege."""
+        ours = [session.thread_id for session in (self._writer, self._control, self._log)]
+        results = await self._control.run(["SHOW PROCESSLIST"], self._timeouts.fence_s)
+        for thread in results[0].rows:
+            if thread[0] not in ours and thread[1] == "coordinator":
                 try:
                     await self._control.run([f"KILL {thread[0]}"], self._timeouts.fence_s)
                 except ServerError as error:

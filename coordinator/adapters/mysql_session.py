@@ -70,6 +70,11 @@ class MySQLSession:
     def is_open(self) -> bool:
         return self._connection is not None
 
+    @property
+    def thread_id(self) -> int | None:
+        """The server's number of this connection."""
+        return None if self._connection is None else int(self._connection.thread_id())
+
     async def run(
         self, statements: Sequence[str], timeout_s: float, into: list[StatementResult] | None = None
     ) -> list[StatementResult]:
