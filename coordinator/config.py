@@ -2,6 +2,7 @@
 
 from typing import Self
 
+import httpx
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -51,9 +52,24 @@ class CoordinatorSettings(BaseSettings):
     @classmethod
     def _nodes_are_four_or_more(cls, nodes: str) -> str:
         parsed = parse_nodes(nodes)
-        if len(parsed) < 3:
-            raise ValueError(f"{len(parsed)} nodes named, at least 3 are needed to survive the loss of one")
+        if len(parsed) < 4:
+            # of three, the README's rule wants all three for a commit
+            raise ValueError(f"{len(parsed)} nodes named, at least 4 are needed to survive the loss of one")
         return nodes
+
+    @field_validator("timestamp_urls", "metrics_url", "cabinet_url", "seer_url")
+    @classmethod
+    def _urls_can_be_called(cls, urls: str) -> str:
+        """A URL that cannot even be parsed would end the process at its first use, not at its start."""
+        found = [url.strip().rstrip("/") for url in urls.split(",")]
+        for url in found:
+            try:
+                parsed = httpx.URL(url)
+            except httpx.InvalidURL as error:
+                raise ValueError(f"{url!r} is not a URL: {error}") from error
+            if parsed.scheme not in ("http", "https") or not parsed.host:
+                raise ValueError(f"{url!r} is not http://host:port")
+        return ",".join(found)
 
     @model_validator(mode="after")
     def _times_fit_together(self) -> Self:
@@ -84,9 +100,12 @@ def parse_nodes(text: str) -> dict[str, tuple[str, int]]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, address = part.partition("=")
         host, _, port = address.rpartition(":")
-        if not name or not host or not port.isdigit():
+        if not name or not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
             raise ValueError(f"{part!r} is not name=host:port")
         if name in found:
             raise ValueError(f"node {name!r} is named twice")
+        if (host, int(port)) in found.values():
+            # one disk would be counted twice for a quorum
+            raise ValueError(f"{address} is the address of two nodes")
         found[name] = (host, int(port))
     return found

@@ -3,6 +3,10 @@
 A connection on which anything went wrong but an error that MySQL itself reported is closed and never used again: after a
 time-out the old answer may still come, to the next question. PyMySQL blocks and would need a thread a node; asyncmy is
 asyncio all the way and parses in C (coordinator/DESIGN.md has the figures).
+
+Hard case: bytes that are not MySQL's (another server on the port, a broken proxy). The library then raises whatever its
+parser stumbles over, from IndexError to SystemError, so every exception of an exchange means the same: the connection broke.
+(Made-up bytes behind a true greeting were seen to crash that parser, and the process with it: a node's address is trusted.)
 """
 
 import asyncio
@@ -11,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncmy
-from asyncmy.errors import Error as DriverError
 from asyncmy.errors import MySQLError
 
 CLIENT_ERRNO_FIRST, CLIENT_ERRNO_LAST = 2000, 2999
@@ -99,9 +102,9 @@ class MySQLSession:
                 raise ConnectionBroken(f"the connection broke: {message}", sent=True) from error
             sqlstate = str(error.sqlstate or "HY000")
             raise ServerError(errno, sqlstate, message, len(results) - first) from error
-        except OSError as error:
+        except Exception as error:
             self.close()
-            raise ConnectionBroken(f"the connection broke: {error}", sent=True) from error
+            raise ConnectionBroken(f"the connection broke: {_shown(error)}", sent=True) from error
         except BaseException:
             self.close()
             raise
@@ -130,9 +133,9 @@ class MySQLSession:
             self.close()
             reason = f"no connection within {self._connect_timeout_s * 1000:.0f} ms"
             raise ConnectionBroken(reason, sent=False) from None
-        except (DriverError, OSError) as error:
+        except Exception as error:
             self.close()
-            raise ConnectionBroken(f"cannot connect: {_errno_and_message(error)[1]}", sent=False) from error
+            raise ConnectionBroken(f"cannot connect: {_shown(error)}", sent=False) from error
         except BaseException:
             self.close()
             raise
@@ -142,6 +145,12 @@ class MySQLSession:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _shown(error: Exception) -> str:
+    """For people. Neither MySQL's nor the network's: the parser's, whose kind says more than its text."""
+    text = _errno_and_message(error)[1]
+    return text if isinstance(error, MySQLError | OSError) else f"not MySQL's protocol ({type(error).__name__}: {text})"
 
 
 def _errno_and_message(error: BaseException) -> tuple[int | None, str]:

@@ -246,10 +246,7 @@ async def test_a_fence_ends_the_transaction_that_holds_the_lock_and_its_commit_f
 
 
 @pytest.mark.parametrize("way", ["execute", "store"])
-async def test_after_ending_a_transaction_the_new_owner_can_use_the_node_at_once(
-    request: pytest.FixtureRequest, node: Node, way: str
-) -> None:
-    not_yet_of_mysql(request, node, "the fence ends its own writer too, so the next command fails and the node is lost")
+async def test_after_ending_a_transaction_the_new_owner_can_use_the_node_at_once(node: Node, way: str) -> None:
     old = await fenced(node)
     await old.carry_out(execute(1, "a", LOG_BEGIN, insert("phantom")))
     new = await fenced(node, 2, "b")

@@ -47,8 +47,8 @@ class CommandLost(Exception):
 class OpenTransaction:
     """The master's transaction of one batch."""
 
-    def __init__(self, owner: str, effect: ExecuteBatch) -> None:
-        self.owner = owner
+    def __init__(self, connection: str, effect: ExecuteBatch) -> None:
+        self.connection = connection
         self.effect = effect
         self.entries: list[Entry] = []
         self.row: LogRow | None = None
@@ -98,8 +98,8 @@ class ModelNode:
 
     # ------------------------------------------------------------------------------------------ commands
 
-    def carry_out(self, effect: NodeEffect, owner: str) -> Reply:
-        """What the node answers to a command of coordinator `owner`. Raises CommandLost."""
+    def carry_out(self, effect: NodeEffect, connection: str) -> Reply:
+        """What the node answers to a command that came over `connection`. Raises CommandLost."""
         match effect:
             case Fence():
                 return self._fence(effect)
@@ -119,11 +119,11 @@ class ModelNode:
                 positions = [LOG_BEGIN, *(row.position for row in self.log)]
                 return PositionsRead(tuple(position for position in positions if position.timestamp in wanted))
             case ExecuteBatch():
-                return self._execute(effect, owner)
+                return self._execute(effect, connection)
             case StoreRows():
                 return self._store(effect)
             case PrepareRow() | CommitBatch() | RollBackBatch():
-                return self._in_transaction(effect, owner)
+                return self._in_transaction(effect, connection)
         raise AssertionError(effect)
 
     def _fence(self, effect: Fence) -> Reply:
@@ -141,11 +141,11 @@ class ModelNode:
             return None
         return Misplaced(self.status())
 
-    def _execute(self, effect: ExecuteBatch, owner: str) -> Reply:
+    def _execute(self, effect: ExecuteBatch, connection: str) -> Reply:
         wrong = self._guard(effect.epoch, effect.owner, effect.previous)
         if wrong is not None:
             return wrong
-        self.open = OpenTransaction(owner, effect)
+        self.open = OpenTransaction(connection, effect)
         outcomes: list[Outcome] = []
         taken = {entry.sql for entry in self.data}
         for timestamp, request in effect.requests:
@@ -157,9 +157,9 @@ class ModelNode:
                 self.open.entries.append(Entry(timestamp, request.sql, 1, timestamp))
         return BatchExecuted(tuple(outcomes))
 
-    def _in_transaction(self, effect: PrepareRow | CommitBatch | RollBackBatch, owner: str) -> Reply:
+    def _in_transaction(self, effect: PrepareRow | CommitBatch | RollBackBatch, connection: str) -> Reply:
         transaction = self.open
-        if transaction is None or transaction.owner != owner:
+        if transaction is None or transaction.connection != connection:
             raise CommandLost("the transaction is gone")
         if isinstance(effect, PrepareRow):
             transaction.row = effect.row

@@ -12,6 +12,10 @@ class Lost(AssertionError):
     """A promise was broken; the message says which and where."""
 
 
+class NotServing(Lost):
+    """All is well again, but the cluster does not go on."""
+
+
 def run(seed: int, make: Callable[[str], Coordinator] = Coordinator) -> World:
     """Run schedule `seed` to its end and check it. Raises Lost."""
     world = World(seed, replicator=make)
@@ -65,7 +69,7 @@ def check(world: World, seed: int) -> None:
     state = world.coordinators[-1].replicator.state
     if state.phase is not Phase.SERVING:
         waits_for = world.coordinators[-1].replicator.election.waits_for
-        raise Lost(f"seed {seed}: after healing the cluster does not serve: {state.phase} {waits_for}")
+        raise NotServing(f"seed {seed}: after healing the cluster does not serve: {state.phase} {waits_for}")
     contents = {name: node.data for name, node in world.nodes.items()}
     first = contents[NAMES[0]]
     for name, data in contents.items():

@@ -94,6 +94,8 @@ class World:
         self._reader_opened_ns: dict[tuple[str, str], int] = {}
         self._connected: dict[tuple[str, str], int] = {}
         """(coordinator, node) -> the run of the server that its connections are to: only a fence connects anew."""
+        self._fences: dict[tuple[str, str], int] = {}
+        """(coordinator, node) -> fences carried out: each closes the connection that a transaction lives on."""
         self.coordinators: list[Coordinator] = []
         self.writes: dict[int, Write] = {}
         self.reads: dict[int, Read] = {}
@@ -180,6 +182,7 @@ class World:
 
     def _send(self, coordinator: Coordinator, effect: NodeEffect) -> None:
         sent_ns, name = self.now_ns, effect.node
+        connection = f"{coordinator.name}, connection {self._fences.get((coordinator.name, name), 0)}"
         done = [False]
 
         def reply(event: Event) -> None:
@@ -199,7 +202,7 @@ class World:
             event: Event
             try:
                 self._check_connection(coordinator, effect)
-                event = NodeReplied(name, effect.command, self.nodes[name].carry_out(effect, coordinator.name))
+                event = NodeReplied(name, effect.command, self.nodes[name].carry_out(effect, connection))
             except CommandLost as lost:
                 event = NodeFailed(name, effect.command, Certainty.NOT_APPLIED, str(lost))
             self.trace.append(f"{self.now_ns} {name} {effect} -> {event}")
@@ -215,6 +218,7 @@ class World:
         ends = (coordinator.name, effect.node)
         if isinstance(effect, Fence):
             self._connected[ends] = self._server_run[effect.node]
+            self._fences[ends] = self._fences.get(ends, 0) + 1
         elif self._connected.get(ends) != self._server_run[effect.node]:
             raise CommandLost("the connection broke when the server went down")
 

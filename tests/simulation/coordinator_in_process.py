@@ -1,0 +1,204 @@
+"""The coordinator in process, over the simulation's model of nodes: real wiring, driver, replicator and endpoint.
+
+Replaced is only what touches the outside: the MySQL nodes, the readers, the timestamp service, the advice.
+"""
+
+import asyncio
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from driver import Driver
+from model_node import CommandLost, ModelNode
+
+from adapters.mysql_node import CommandFailed
+from adapters.mysql_session import StatementResult
+from replication.messages import (
+    AdviceArrived,
+    BatchExecuted,
+    Certainty,
+    Disturbed,
+    ExecuteBatch,
+    NodeEffect,
+    Outcome,
+    Reply,
+    TimestampsGranted,
+    TimestampsRefused,
+)
+
+Load = Callable[[str], ModuleType]
+NAMES = ("mysql-master", "replica-1", "replica-2", "replica-3")
+SETTINGS = {
+    "COORDINATOR_DB_PASSWORD": "secret-of-coordinator",
+    "READER_DB_PASSWORD": "secret-of-reader",
+    "NODES": ",".join(f"{name}=127.0.0.1:{port}" for port, name in enumerate(NAMES, 1)),
+    "CONFIRM_TIMEOUT_MS": "90",
+    "HEARTBEAT_MS": "40",
+    "IDLE_FLUSH_MS": "5",
+    "REQUEST_DEADLINE_MS": "5000",
+}
+STATE_S = 10.0
+"""How long a test waits for a state at most."""
+
+
+class InProcessNode:
+    """A model node that answers as an adapter does: later, and with failures."""
+
+    def __init__(self, cluster: "InProcessCluster", name: str) -> None:
+        self._cluster = cluster
+        self.model = ModelNode(name)
+        self.is_down = False
+        self.hangs_on: tuple[type, ...] = ()
+
+    async def carry_out(self, effect: NodeEffect) -> Reply:
+        await asyncio.sleep(0)
+        if isinstance(effect, self.hangs_on):
+            await asyncio.Event().wait()
+        if self.is_down:
+            raise CommandFailed(Certainty.NOT_APPLIED, "connection refused")
+        try:
+            return self._execute(effect) if isinstance(effect, ExecuteBatch) else self._carry_out(effect)
+        except CommandLost as lost:
+            raise CommandFailed(Certainty.NOT_APPLIED, str(lost)) from lost
+
+    def _carry_out(self, effect: NodeEffect) -> Reply:
+        return self.model.carry_out(effect, "coordinator")
+
+    def _execute(self, effect: ExecuteBatch) -> Reply:
+        """The model runs what has no outcome of its own in `cluster.outcomes`."""
+        scripted = [self._cluster.outcomes.get(request.sql) for _, request in effect.requests]
+        pairs = zip(effect.requests, scripted, strict=True)
+        left = tuple(request for request, outcome in pairs if outcome is None)
+        reply = self._carry_out(msgspec.structs.replace(effect, requests=left))
+        if not isinstance(reply, BatchExecuted):
+            return reply
+        by_model = iter(reply.outcomes)
+        outcomes: list[Outcome] = []
+        for outcome in scripted:
+            outcomes.append(next(by_model) if outcome is None else outcome)
+            if isinstance(outcome, Disturbed):
+                break
+        return BatchExecuted(tuple(outcomes))
+
+    def close(self) -> None:
+        return
+
+
+class InProcessReader:
+    """Answers with what the test has laid ready, else with the entries that the node's data holds."""
+
+    def __init__(self, cluster: "InProcessCluster", node: InProcessNode) -> None:
+        self._cluster, self._node = cluster, node
+
+    async def read(self, sql: str, leave_ns: int) -> StatementResult:
+        await asyncio.sleep(0)
+        if self._cluster.reads:
+            answer = self._cluster.reads[0] if self._cluster.reads_repeat else self._cluster.reads.popleft()
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        rows = [(entry.timestamp, entry.sql) for entry in self._node.model.data]
+        return StatementResult(len(rows), 0, [("timestamp", 8), ("sql", 253)], rows)
+
+    def close(self) -> None:
+        return
+
+
+class InProcessTimestamps:
+    """Odd numbers from 5 on, as in the README's example."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, str] = {}
+        self.is_away = False
+        self.delay_s = 0.0
+        self._next = 5
+
+    async def fetch(self, count: int, after: int) -> TimestampsGranted | TimestampsRefused:
+        await asyncio.sleep(self.delay_s)
+        if self.is_away:
+            self.errors["http://127.0.0.1:8001"] = "connection refused"
+            return TimestampsRefused("both servers are away")
+        self.errors.clear()
+        first = max(self._next, after + 1) | 1
+        self._next = first + 2 * count
+        return TimestampsGranted(first, self._next - 2, 2)
+
+    async def close(self) -> None:
+        return
+
+
+class InProcessAdvice:
+    async def fetch(self, master: str | None) -> AdviceArrived:
+        await asyncio.sleep(0)
+        return AdviceArrived(("replica-1", "replica-2"), ("replica-3", "replica-1"))
+
+    async def close(self) -> None:
+        return
+
+
+class InProcessCluster:
+    """Runs coordinators over the same four nodes."""
+
+    def __init__(self, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._load, self._monkeypatch = load, monkeypatch
+        self.nodes = {name: InProcessNode(self, name) for name in NAMES}
+        self.timestamps = InProcessTimestamps()
+        self.outcomes: dict[str, Outcome] = {}
+        """Statement -> what the master says to it."""
+        self.reads: deque[StatementResult | Exception] = deque()
+        """What the next reads give, whichever the node."""
+        self.reads_repeat = False
+        self.deaths: list[str] = []
+
+    def _wired(self) -> ModuleType:
+        main = self._load("coordinator")
+        readers = iter(InProcessReader(self, node) for node in self.nodes.values())
+        self._monkeypatch.setattr(main, "MySQLNode", lambda name, *_: self.nodes[name])
+        self._monkeypatch.setattr(main, "NodeReader", lambda *_, **__: next(readers))
+        self._monkeypatch.setattr(main, "TimestampClient", lambda *_: self.timestamps)
+        self._monkeypatch.setattr(main, "AdviceClient", lambda *_: InProcessAdvice())
+        # the real one ends the process, and the test run with it
+        self._monkeypatch.setattr(Driver, "die", lambda _, why: self.deaths.append(f"{why}\n{traceback.format_exc()}"))
+        return main
+
+    @asynccontextmanager
+    async def run(self, *, wait: bool = True, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
+        """A client of a coordinator that takes writes, unless told not to wait for that."""
+        for name, value in (SETTINGS | settings).items():
+            self._monkeypatch.setenv(name, value)
+        main = self._wired()
+        transport = httpx.ASGITransport(app=main.app)
+        async with (
+            main.lifespan(main.app.api),
+            httpx.AsyncClient(transport=transport, base_url="http://coordinator") as client,
+        ):
+            if wait:
+                await until_health(client, 200)
+            yield client
+        assert not self.deaths, self.deaths[0]
+
+
+async def until_health(client: httpx.AsyncClient, status: int) -> dict[str, Any]:
+    """Wait until /health has this status; answers with its body."""
+    async with asyncio.timeout(STATE_S):
+        while True:
+            response = await client.get("/health")
+            if response.status_code == status:
+                body: dict[str, Any] = response.json()
+                return body
+            await asyncio.sleep(0.005)
+
+
+async def until_status(client: httpx.AsyncClient, is_reached: Callable[[dict[str, Any]], bool]) -> None:
+    """Wait until /status is as wanted."""
+    async with asyncio.timeout(STATE_S):
+        while True:
+            if is_reached((await client.get("/status")).json()):
+                return
+            await asyncio.sleep(0.005)

@@ -1,0 +1,184 @@
+"""The text of the commands on a node: the guard, the pins, and the places at which replies are read from results."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from node_effects import NODE, NOW_US, execute, prepare, row_of, rows_of, store
+
+from adapters import node_sql
+from adapters.mysql_node import outcome_of
+from adapters.mysql_session import ServerError
+from replication.log import EMPTY_LOG_END, LOG_BEGIN, Batch, Entry, Position, end_after, next_row
+from replication.messages import Disturbed, Rejected, Request
+
+GUARD_PLACE = 2
+"""The adapter takes errno 1242 of the statement at this place, and of no other, for the guard's."""
+
+GUARD = (
+    "SELECT IF(m.epoch = 7 AND m.owner = 'us' AND m.applied_timestamp = 40 AND l.epoch = 6 AND l.last_timestamp = 41,"
+    " 1, (SELECT 1 UNION ALL SELECT 2)) FROM _replication.meta AS m, (SELECT epoch, last_timestamp"
+    " FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1) AS l WHERE m.id = 1"
+)
+
+
+def test_the_guard_compares_the_fence_and_both_positions_and_fails_by_a_subquery_of_two_rows() -> None:
+    assert node_sql.guard(7, "us", Position(6, 41), 40) == GUARD
+
+
+def test_a_master_has_no_applied_timestamp_of_its_own_to_compare() -> None:
+    without = GUARD.replace(" AND m.applied_timestamp = 40", "")
+    assert node_sql.guard(7, "us", Position(6, 41), None) == without
+
+
+def test_a_command_locks_the_fence_before_it_looks_at_it() -> None:
+    statements = node_sql.begin(7, "us", Position(6, 41), 40)
+    assert statements == ["START TRANSACTION", "SELECT id FROM _replication.meta WHERE id = 1 FOR UPDATE", GUARD]
+    assert statements[GUARD_PLACE] == GUARD
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [("plain", "'plain'"), ("it's", r"'it\'s'"), ("back\\slash", r"'back\\slash'"), ("\\' OR 1", r"'\\\' OR 1'")],
+)
+def test_names_cannot_end_their_literal(text: str, literal: str) -> None:
+    assert node_sql.quote(text) == literal
+    assert literal in node_sql.guard(1, text, LOG_BEGIN, None)
+
+
+@pytest.mark.parametrize(
+    ("now_us", "seconds"),
+    [(NOW_US, "1764000000.123456"), (1_000_001, "1.000001"), (1_000_000, "1.000000"), (2_999_999, "2.999999")],
+)
+def test_the_time_is_pinned_to_the_microsecond(now_us: int, seconds: str) -> None:
+    assert node_sql.set_time(now_us) == f"SET timestamp = {seconds}"
+
+
+def test_pins_say_only_what_the_entry_needs() -> None:
+    assert node_sql.pins(9, 0, 0) == "SET @write_timestamp = 9"
+    assert node_sql.pins(9, 4, 0) == "SET @write_timestamp = 9, insert_id = 4"
+    assert (
+        node_sql.pins(9, 4, (5 << 30) + 3) == "SET @write_timestamp = 9, insert_id = 4, rand_seed1 = 3, rand_seed2 = 5"
+    )
+
+
+@given(seed=st.integers(1, (1 << 60) - 1))
+def test_all_bits_of_a_seed_reach_the_server_in_two_halves(seed: int) -> None:
+    words = node_sql.pins(1, 0, seed).replace(",", "").split()
+    low, high = int(words[words.index("rand_seed1") + 2]), int(words[words.index("rand_seed2") + 2])
+    assert low + (high << 30) == seed
+    assert max(low, high) < 1 << 30
+
+
+def test_a_batch_has_two_statements_a_request_and_goes_on_behind_one_that_failed() -> None:
+    effect = execute(1, "us", Position(1, 10), "INSERT 1", "INSERT 2", "INSERT 3")
+    whole = node_sql.run_requests(effect, 0)
+    assert whole[0::2] == [f"SET @write_timestamp = {number}" for number in (12, 14, 16)]
+    assert whole[1::2] == ["INSERT 1", "INSERT 2", "INSERT 3"]
+    assert node_sql.run_requests(effect, 2) == whole[4:]
+    assert node_sql.run_requests(effect, 3) == []
+    opening = node_sql.begin_batch(effect)
+    assert opening == [*node_sql.begin(1, "us", Position(1, 10), None), f"SET timestamp = {NOW_US / 1e6:.6f}"]
+
+
+def test_a_seed_is_pinned_for_a_request_that_uses_it_only() -> None:
+    effect = execute(1, "us", LOG_BEGIN, "INSERT RAND()", rand_seed=77)
+    assert "rand_seed1 = 77" in node_sql.run_requests(effect, 0)[0]
+    (timestamp, request), *_ = effect.requests
+    plain = Request(request.request_id, request.sql, True, False, 77, 0)
+    unseeded = execute(1, "us", LOG_BEGIN).__class__(NODE, 0, 1, "us", LOG_BEGIN, NOW_US, ((timestamp, plain),))
+    assert node_sql.run_requests(unseeded, 0)[0] == "SET @write_timestamp = 2"
+
+
+def test_a_row_is_written_byte_for_byte() -> None:
+    row = row_of(EMPTY_LOG_END, 3, Entry(5, "INSERT 'größe; --'", 1))
+    values = f"(5, 5, 3, 0, 0, 1, x'{row.payload.hex()}', x'{row.checksum.hex()}')"
+    assert node_sql.insert_rows([row]).endswith(f"VALUES {values}")
+    assert node_sql.insert_rows([row, row]).endswith(f"VALUES {values}, {values}")
+
+
+def test_the_row_and_the_positions_go_into_the_masters_open_transaction_together() -> None:
+    row = row_of(EMPTY_LOG_END, 3, Entry(5, "INSERT", 1), Entry(7, "INSERT", 1))
+    assert node_sql.prepare_row(prepare(row, "replica-1")) == [
+        node_sql.insert_rows([row]),
+        "UPDATE _replication.meta SET committed_timestamp = 7, master = 'replica-1', applied_timestamp = 7,"
+        " applied_entries = 2 WHERE id = 1",
+    ]
+
+
+def test_storing_drops_then_appends_then_applies_then_moves_the_positions_then_commits() -> None:
+    kept, lost = rows_of(1, "INSERT kept", "INSERT lost")
+    new = row_of(end_after(kept), 2, Entry(9, "INSERT new", 2, insert_id=6))
+    effect = store(
+        2, "us", lost.position, 0, drop_after=kept.position, append=[new], apply=[kept, new], committed_timestamp=9
+    )
+    statements, expected = node_sql.store_rows(effect)
+    assert statements == [
+        *node_sql.begin(2, "us", lost.position, 0),
+        "DELETE FROM _replication.log WHERE last_timestamp > 2",
+        node_sql.insert_rows([new]),
+        f"SET timestamp = {NOW_US / 1e6:.6f}",
+        "SET @write_timestamp = 2, insert_id = 1",
+        "INSERT kept",
+        f"SET timestamp = {NOW_US / 1e6:.6f}",
+        "SET @write_timestamp = 9, insert_id = 6",
+        "INSERT new",
+        "UPDATE _replication.meta SET committed_timestamp = 9, master = 'master-of-test', applied_timestamp = 9,"
+        " applied_entries = 2 WHERE id = 1",
+        "COMMIT",
+    ]
+    assert expected == {7: 1, 10: 2}
+
+
+def test_what_is_not_applied_leaves_the_applied_position_alone() -> None:
+    statements, expected = node_sql.store_rows(store(1, "us", LOG_BEGIN, 0, append=rows_of(1, "INSERT")))
+    assert expected == {}
+    assert "applied" not in statements[-2]
+    assert not any("DELETE" in statement for statement in statements)
+
+
+entries_drawn = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.integers(0, 5)), max_size=4)
+
+
+@given(batches=st.lists(entries_drawn, max_size=5), appended=st.booleans(), drops=st.booleans())
+def test_each_users_statement_is_expected_at_its_own_place(
+    batches: list[list[tuple[int, int, int]]], appended: bool, drops: bool
+) -> None:
+    """Against a search for the statements by their texts, which are all different."""
+    rows = []
+    end = EMPTY_LOG_END
+    wanted: dict[str, int] = {}
+    for drawn in batches:
+        entries: list[Entry] = []
+        for rows_affected, insert_id, seed in drawn:
+            sql = f"STATEMENT {len(wanted)}"
+            wanted[sql] = rows_affected
+            entries.append(Entry(end.position.timestamp + len(entries) + 1, sql, rows_affected, insert_id, seed))
+        rows.append(next_row(end, 1, Batch(NOW_US, tuple(entries)), end.position.timestamp + 1))
+        end = end_after(rows[-1])
+    effect = store(
+        1, "us", LOG_BEGIN, 0, append=rows if appended else (), apply=rows, drop_after=LOG_BEGIN if drops else None
+    )
+    statements, expected = node_sql.store_rows(effect)
+    assert {statements[place]: rows_affected for place, rows_affected in expected.items()} == wanted
+    assert [statement for statement in statements if statement.startswith("STATEMENT")] == list(wanted)
+
+
+SURROUNDINGS = [1021, 1030, 1037, 1038, 1114, 1180, 1205, 1213, 1290, 1317, 1792, 3024]
+
+
+@pytest.mark.parametrize(
+    "errno",
+    [
+        *SURROUNDINGS,
+        pytest.param(
+            1053, marks=pytest.mark.xfail(strict=True, reason="a server that shuts down says 1053 to what it runs")
+        ),
+    ],
+)
+def test_an_error_of_the_surroundings_is_never_a_requests_result(errno: int) -> None:
+    assert outcome_of(ServerError(errno, "HY000", "why", 5)) == Disturbed(errno, "HY000", "why")
+
+
+@pytest.mark.parametrize("errno", [1048, 1054, 1062, 1064, 1142, 1146, 1242, 1264, 1292, 1406, 1452, 3819])
+def test_an_error_of_the_statement_is_its_result(errno: int) -> None:
+    assert outcome_of(ServerError(errno, "42000", "why", 5)) == Rejected(errno, "42000", "why")

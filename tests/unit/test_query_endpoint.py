@@ -1,0 +1,323 @@
+"""The hot route from bytes to bytes: what is taken for a query, where a read goes, and how MySQL's values become JSON."""
+
+import asyncio
+import base64
+import json
+import time
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+from driver import Driver
+from errors import QueryError
+from hypothesis import given
+from hypothesis import strategies as st
+from query_endpoint import LONG_TEXT_CHARS, TIME_TYPE, QueryEndpoint, query_of, rows_as_objects, time_text
+
+from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
+from adapters.node_reader import ConnectionIsNew, NodeReader
+from replication.log import Entry
+from replication.messages import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse
+
+LONGLONG, STRING, BLOB, DATETIME, DECIMAL = 8, 253, 252, 12, 246
+
+
+class StubDriver:
+    """Gives leave at once, and keeps what it was asked and told."""
+
+    def __init__(self) -> None:
+        self.write_answer: Acknowledge | Refuse | Fail | None = None
+        self.refusal: ReadRefused | None = None
+        self.leave_given_ns: list[int] = []
+        self.finished: list[str] = []
+        self.written: list[tuple[str, bool, bool]] = []
+
+    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
+        await asyncio.sleep(0)
+        self.leave_given_ns.append(time.monotonic_ns())
+        # others run between the leave and whoever waits for it
+        await asyncio.sleep(0.01)
+        return self.refusal or ReadAllowed(1, "replica-1", 77)
+
+    def read_finished(self, node: str, latency_ns: int) -> None:
+        self.finished.append(node)
+
+    async def write(self, sql: str, *, inserts: bool, uses_random: bool) -> Acknowledge | Refuse | Fail:
+        await asyncio.sleep(0)
+        self.written.append((sql, inserts, uses_random))
+        assert self.write_answer is not None
+        return self.write_answer
+
+
+class StubReader:
+    def __init__(self, *answers: StatementResult | Exception) -> None:
+        self._answers = list(answers)
+        self.leaves_ns: list[int] = []
+        self.texts: list[str] = []
+
+    async def read(self, sql: str, leave_ns: int) -> StatementResult:
+        await asyncio.sleep(0)
+        self.leaves_ns.append(leave_ns)
+        self.texts.append(sql)
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def endpoint_of(driver: StubDriver, reader: StubReader | None = None, deadline_ms: int = 1000) -> QueryEndpoint:
+    readers = cast(dict[str, NodeReader], {"replica-1": reader or StubReader()})
+    return QueryEndpoint(cast(Driver, driver), readers, 1 << 20, deadline_ms)
+
+
+def body_of(sql: str) -> bytes:
+    return json.dumps({"query": sql}).encode()
+
+
+async def over_asgi(endpoint: QueryEndpoint, *messages: dict[str, Any]) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body of one request."""
+    arriving, sent = list(messages), []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return arriving.pop(0)
+
+    async def send(message: Any) -> None:
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    await endpoint({"type": "http", "method": "POST", "path": "/query"}, receive, send)
+    start, end = sent
+    return start["status"], dict(start["headers"]), end["body"]
+
+
+async def answer_to(result: StatementResult) -> str:
+    """The JSON text of a read's answer."""
+    endpoint = endpoint_of(StubDriver(), StubReader(result))
+    status, headers, body = await over_asgi(endpoint, {"type": "http.request", "body": body_of("SELECT 1")})
+    assert (status, headers[b"content-type"]) == (200, b"application/json")
+    assert headers[b"content-length"] == str(len(body)).encode()
+    return body.decode()
+
+
+def one_row(**values: tuple[int, object]) -> StatementResult:
+    """A result of one row; each column with its type code and value."""
+    columns = [(name, code) for name, (code, _) in values.items()]
+    return StatementResult(1, 0, columns, [tuple(value for _, value in values.values())])
+
+
+# ------------------------------------------------------------------------------------------ values
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "text"),
+    [
+        (LONGLONG, None, "null"),
+        (LONGLONG, 0, "0"),
+        (LONGLONG, 18_446_744_073_709_551_615, "18446744073709551615"),
+        (LONGLONG, -9_223_372_036_854_775_808, "-9223372036854775808"),
+        (5, 0.1, "0.1"),
+        (5, 1e300, "1e300"),
+        (DECIMAL, Decimal("12345678901234567890.1234567890"), '"12345678901234567890.1234567890"'),
+        (DECIMAL, Decimal("0.10"), '"0.10"'),
+        (DECIMAL, Decimal("-5"), '"-5"'),
+        (DATETIME, datetime(2025, 11, 23, 16, 30), '"2025-11-23T16:30:00"'),
+        (DATETIME, datetime(2025, 11, 23, 16, 30, 0, 1), '"2025-11-23T16:30:00.000001"'),
+        (DATETIME, datetime(2025, 11, 23, 16, 30, 0, 500_000), '"2025-11-23T16:30:00.500000"'),
+        (10, date(2025, 1, 2), '"2025-01-02"'),
+        (TIME_TYPE, timedelta(hours=1), '"01:00:00"'),
+        (TIME_TYPE, None, "null"),
+        (STRING, 'größe ✓ 😀 "quoted"\n', '"größe ✓ 😀 \\"quoted\\"\\n"'),
+        (STRING, "", '""'),
+        (BLOB, b"\x00\xffabc", f'"{base64.b64encode(bytes([0, 255]) + b"abc").decode()}"'),
+        (BLOB, b"", '""'),
+    ],
+)
+async def test_every_value_arrives_exactly(code: int, value: object, text: str) -> None:
+    assert f'"data":[{{"value":{text}}}]' in await answer_to(one_row(value=(code, value)))
+
+
+async def test_an_answer_names_the_node_and_how_far_it_is() -> None:
+    answer = json.loads(await answer_to(one_row(a=(LONGLONG, 1), b=(STRING, None))))
+    assert answer == {
+        "success": True,
+        "message": "Read successful",
+        "data": [{"a": 1, "b": None}],
+        "rows_affected": 1,
+        "executed_on": "replica-1",
+        "applied_timestamp": 77,
+    }
+
+
+def test_rows_are_objects_by_the_columns_names_in_their_order() -> None:
+    columns = [("b", LONGLONG), ("a", LONGLONG)]
+    rows = rows_as_objects(StatementResult(2, 0, columns, [(1, 2), (3, 4)]))
+    assert [list(row.items()) for row in rows] == [[("b", 1), ("a", 2)], [("b", 3), ("a", 4)]]
+
+
+def test_of_two_columns_with_one_name_the_last_counts() -> None:
+    assert rows_as_objects(StatementResult(1, 0, [("a", 8), ("a", 8)], [(1, 2)])) == [{"a": 2}]
+
+
+@pytest.mark.parametrize("columns", [None, [("a", LONGLONG)], [("a", TIME_TYPE)]])
+def test_no_rows_are_no_objects(columns: object) -> None:
+    assert rows_as_objects(StatementResult(0, 0, columns, ())) == []
+
+
+def test_only_columns_of_type_time_are_written_as_times() -> None:
+    half = timedelta(minutes=30)
+    columns = [("t", TIME_TYPE), ("other", STRING), ("u", TIME_TYPE)]
+    rows = rows_as_objects(StatementResult(2, 0, columns, [(half, half, None), ("00:00:01", 1, -half)]))
+    assert rows == [{"t": "00:30:00", "other": half, "u": None}, {"t": "00:00:01", "other": 1, "u": "-00:30:00"}]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (timedelta(0), "00:00:00"),
+        (timedelta(seconds=59), "00:00:59"),
+        (timedelta(hours=23, minutes=59, seconds=59, microseconds=999_999), "23:59:59.999999"),
+        (timedelta(hours=24), "24:00:00"),
+        (timedelta(hours=838, minutes=59, seconds=59), "838:59:59"),
+        (-timedelta(hours=838, minutes=59, seconds=59), "-838:59:59"),
+        (-timedelta(microseconds=1), "-00:00:00.000001"),
+        (-timedelta(seconds=1, microseconds=500_000), "-00:00:01.500000"),
+        (timedelta(microseconds=10), "00:00:00.000010"),
+    ],
+)
+def test_a_time_is_written_as_mysql_writes_it(value: timedelta, text: str) -> None:
+    assert time_text(value) == text
+
+
+@pytest.mark.parametrize("value", [None, "25:61:61", 5])
+def test_what_is_no_time_is_left_as_it_is(value: object) -> None:
+    assert time_text(value) is value
+
+
+@given(total_us=st.integers(-3_020_399_999_999, 3_020_399_999_999))
+def test_a_time_reads_back_as_what_it_was(total_us: int) -> None:
+    text = cast(str, time_text(timedelta(microseconds=total_us)))
+    hours, minutes, seconds = text.lstrip("-").split(":")
+    assert (int(minutes) < 60, float(seconds) < 60, len(minutes), len(seconds) in (2, 9)) == (True, True, 2, True)
+    read_us = (int(hours) * 60 + int(minutes)) * 60_000_000 + int(Decimal(seconds) * 1_000_000)
+    assert (-read_us if text.startswith("-") else read_us) == total_us
+
+
+# ------------------------------------------------------------------------------------------ requests
+
+
+@pytest.mark.parametrize("body", [b'{"query": "SELECT 1"}', b' {"query":"SELECT 1"}\n', b'{"query": "SELECT\\u00201"}'])
+def test_the_query_is_the_text_in_the_body(body: bytes) -> None:
+    assert query_of(body) == "SELECT 1"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"SELECT 1", 400),
+        (b'{"query": "SELECT 1"', 400),
+        (b'{"query": "SELECT 1"} more', 400),
+        (b'{"query": "\xe9"}', 400),
+        (b'{"query": "\\ud800"}', 400),
+        (b"null", 422),
+        (b"[]", 422),
+        (b"{}", 422),
+        (b'{"query": 1}', 422),
+        (b'{"query": ["SELECT 1"]}', 422),
+        (b'{"Query": "SELECT 1"}', 422),
+        (b'{"query": "SELECT 1", "params": []}', 422),
+    ],
+)
+def test_a_body_that_is_no_query_is_refused_with_what_is_wrong(body: bytes, status: int) -> None:
+    with pytest.raises(QueryError) as refused:
+        query_of(body)
+    assert (refused.value.status, refused.value.kind, refused.value.committed) == (status, "bad_request", False)
+
+
+async def test_a_client_that_goes_away_in_the_middle_of_its_request_runs_nothing() -> None:
+    driver = StubDriver()
+    first = {"type": "http.request", "body": body_of("DELETE FROM users")[:-3], "more_body": True}
+    status, _, body = await over_asgi(endpoint_of(driver), first, {"type": "http.disconnect"})
+    assert (status, json.loads(body)["error"]["kind"]) == (400, "bad_request")
+    assert driver.written == []
+
+
+async def test_a_request_may_come_in_pieces() -> None:
+    reader = StubReader(one_row(a=(LONGLONG, 1)))
+    body = body_of("SELECT 'größe'")
+    pieces = [
+        {"type": "http.request", "body": body[n : n + 1], "more_body": n + 1 < len(body)} for n in range(len(body))
+    ]
+    status, *_ = await over_asgi(endpoint_of(StubDriver(), reader), *pieces)
+    assert (status, reader.texts) == (200, ["SELECT 'größe'"])
+
+
+async def test_what_is_run_has_neither_comments_around_it_nor_a_semicolon() -> None:
+    driver = StubDriver()
+    driver.write_answer = Acknowledge(1, Entry(5, "", 1, 9), "replica-2", ("replica-1", "replica-3"), 2)
+    sql = "/* a */ INSERT INTO users (name) VALUES (RAND()) ; -- b"
+    answer = await endpoint_of(driver).answer(body_of(sql))
+    assert driver.written == [("INSERT INTO users (name) VALUES (RAND())", True, True)]
+    assert (answer["message"], answer["executed_on"]) == ("Write successful (timestamp: 5, quorum: 2/2)", "replica-2")
+    assert answer["last_insert_id"] == 9
+
+
+async def test_a_long_text_is_parsed_in_steps_between_which_others_run() -> None:
+    driver = StubDriver()
+    driver.write_answer = Acknowledge(1, Entry(5, "", 1), "replica-2", ("replica-1", "replica-3"), 2)
+    rows = ", ".join(f"('name {n}', 'x')" for n in range(20_000))
+    sql = f"INSERT INTO users (name, email) VALUES {rows}"
+    assert len(sql) > LONG_TEXT_CHARS
+    turns, is_done = 0, False
+
+    async def others() -> None:
+        nonlocal turns
+        while not is_done:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    await endpoint_of(driver).answer(body_of(sql))
+    is_done = True
+    await task
+    assert turns > 10
+    assert driver.written == [(sql, True, False)]
+
+
+# ------------------------------------------------------------------------------------------ reads
+
+
+async def test_a_connection_must_be_older_than_the_leave_and_not_only_than_the_reading() -> None:
+    driver, reader = StubDriver(), StubReader(one_row(a=(LONGLONG, 1)))
+    await endpoint_of(driver, reader).answer(body_of("SELECT 1"))
+    assert reader.leaves_ns[0] <= driver.leave_given_ns[0]
+
+
+async def test_after_a_new_connection_leave_is_asked_for_again_and_every_try_is_finished() -> None:
+    driver = StubDriver()
+    reader = StubReader(ConnectionIsNew(), ConnectionBroken("gone", sent=True), one_row(a=(LONGLONG, 1)))
+    await endpoint_of(driver, reader).answer(body_of("SELECT 1"))
+    assert len(driver.leave_given_ns) == 3
+    assert driver.finished == ["replica-1"] * 3
+    assert reader.leaves_ns == sorted(set(reader.leaves_ns))
+
+
+@pytest.mark.parametrize(
+    "error", [ServerError(1146, "42S02", "no table", 0), ServerError(1317, "70100", "interrupted", 0), RuntimeError()]
+)
+async def test_a_read_that_fails_is_finished_too(error: Exception) -> None:
+    driver = StubDriver()
+    with pytest.raises((QueryError, RuntimeError)):
+        await endpoint_of(driver, StubReader(error)).answer(body_of("SELECT 1"))
+    assert driver.finished == ["replica-1"]
+
+
+async def test_a_read_without_leave_is_not_done() -> None:
+    driver, reader = StubDriver(), StubReader()
+    driver.refusal = ReadRefused(1, "fewer than 3 nodes confirmed this coordinator before the deadline")
+    with pytest.raises(QueryError, match="fewer than 3 nodes") as refused:
+        await endpoint_of(driver, reader).answer(body_of("SELECT 1"))
+    assert (refused.value.status, refused.value.committed) == (503, False)
+    assert (reader.texts, driver.finished) == ([], [])
