@@ -7,7 +7,7 @@ FOLDERS = coordinator timestamp-service metrics-collector cabinet-service seer-s
 
 .DEFAULT_GOAL := help
 .PHONY: help up down clean status logs stop kill start freeze thaw setup venv format lint types quick-tests \
-	slow-tests check test
+	slow-tests simulate check test
 
 help:
 	@echo "make up | status | down | clean      start the cluster, look at it, end it, remove its data"
@@ -45,6 +45,13 @@ quick-tests: venv
 
 slow-tests: venv
 	$(RUN)/python -m pytest -q tests --ignore=tests/unit --ignore=tests/contract
+
+# make simulate SEEDS=2000 SEED=0: schedules from a seed on. SEEDS=1 SEED=417 TRACE=1 shows one, event by event.
+SEEDS ?= 300
+SEED ?= 0
+KIND ?= plain
+simulate: venv
+	@PYTHONPATH=coordinator $(RUN)/python tests/simulation/schedules.py $(SEED) $(SEEDS) --kind $(KIND) $(if $(TRACE),--trace)
 
 # `make check test` runs nothing twice.
 check: lint types quick-tests

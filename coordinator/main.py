@@ -14,8 +14,9 @@ import msgspec
 import status_view
 from config import CoordinatorSettings
 from driver import Driver
-from errors import QueryError
+from errors import QueryError, bad_request
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from query_contract import (
     ElectionsAnswer,
@@ -165,7 +166,13 @@ def create_api(coordinator_of: Any) -> FastAPI:
     async def no_such_route(request: Request, error: Exception) -> JSONResponse:
         status = getattr(error, "status_code", 404)
         message = f"{request.method} {request.url.path} is not offered; GET /docs lists what is"
-        return JSONResponse(QueryError(status, "no_such_route", message).body(), status_code=status)
+        headers = getattr(error, "headers", None)
+        return JSONResponse(QueryError(status, "no_such_route", message).body(), status_code=status, headers=headers)
+
+    @api.exception_handler(RequestValidationError)
+    async def bad_body(_: Request, error: RequestValidationError) -> JSONResponse:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        return JSONResponse(bad_request(422, f"the request does not fit: {faults}").body(), status_code=422)
 
     return api
 

@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 class QueryRequest(BaseModel):
     model_config = ConfigDict(
-        frozen=True, json_schema_extra={"examples": [{"query": "SELECT * FROM users ORDER BY id DESC LIMIT 3"}]}
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"query": "SELECT * FROM users ORDER BY id DESC LIMIT 3"}]},
     )
 
     query: str = Field(description="One SQL statement: SELECT, INSERT, REPLACE, UPDATE, DELETE, SHOW, …")

@@ -68,6 +68,6 @@ def why_not_writable(replicator: Replicator) -> str:
     if len(level) < state.sizes.commit_replicas:
         return f"a commit quorum: {len(level)} of {state.sizes.commit_replicas} replicas are level"
     stock = replicator.writes.timestamps
-    if not stock.available and state.now_ns < stock.retry_at_ns:
+    if not stock.available and stock.retry_at_ns:
         return "the timestamp service"
     return ""

@@ -61,6 +61,7 @@ DISTURBANCES = frozenset(
         1037,  # out of memory
         1038,  # out of sort memory
         1041,  # out of memory
+        1053,  # the server shuts down
         1114,  # the table is full
         1135,  # cannot create a thread
         1180,  # error during COMMIT
@@ -117,6 +118,8 @@ class MySQLNode:
             )
 
         self._writer, self._control, self._log = session(), session(), session()
+        self._batch_thread: int | None = None
+        """The server's number of the connection that has the batch's transaction open."""
         self._handlers: dict[type, Callable[[Any], Awaitable[Reply]]] = {
             Fence: self._fence,
             Admit: self._admit,
@@ -229,6 +232,7 @@ class MySQLNode:
 
     async def _execute_batch(self, effect: ExecuteBatch) -> Reply:
         async with self._writer.lock:
+            self._batch_thread = self._writer.thread_id
             outcomes: list[Outcome] = []
             opening = node_sql.begin_batch(effect)
             while True:
@@ -258,15 +262,19 @@ class MySQLNode:
     async def _commit_batch(self, _: CommitBatch) -> Reply:
         async with self._writer.lock:
             await self._in_transaction(["COMMIT"])
+            self._batch_thread = None
         return BatchCommitted()
 
     async def _roll_back_batch(self, _: RollBackBatch) -> Reply:
         async with self._writer.lock:
             await self._in_transaction(["ROLLBACK"])
+            self._batch_thread = None
         return BatchRolledBack()
 
     async def _in_transaction(self, statements: list[str]) -> None:
         """Go on in the open transaction. An error ends it with its connection, so nothing of it can be committed later."""
+        if self._batch_thread is None or self._batch_thread != self._writer.thread_id:
+            raise ConnectionBroken("the connection of the batch's transaction is gone", sent=False)
         try:
             await self._writer.run(statements, self._timeouts.store_s)
         except ServerError:
@@ -276,22 +284,20 @@ class MySQLNode:
     # ------------------------------------------------------------------------------------------ replicas
 
     async def _store_rows(self, effect: StoreRows) -> Reply:
-        statements, expected = node_sql.store_rows(effect)
+        storing = node_sql.store_rows(effect)
         results: list[StatementResult] = []
         async with self._writer.lock:
             try:
-                await self._writer.run(statements, self._timeouts.store_s, results)
+                await self._writer.run(storing.statements, self._timeouts.store_s, results)
             except ServerError as error:
-                if error.errno == node_sql.GUARD_FAILED_ERRNO and error.place == 2:
+                if error.errno == node_sql.GUARD_FAILED_ERRNO and error.place == GUARD_PLACE:
                     return await self._misplaced(error)
                 await self._writer.run(["ROLLBACK"], self._timeouts.store_s)
-                if error.place in expected and error.errno not in DISTURBANCES:
-                    return Diverged(f"{statements[error.place][:200]} failed here only: {error}")
+                if error.place == storing.rows_guard:
+                    return Diverged(difference(storing, results))
+                if error.place in storing.expected and error.errno not in DISTURBANCES:
+                    return Diverged(f"{storing.statements[error.place][:200]} failed here only: {error}")
                 raise
-        for place, rows_affected in expected.items():
-            if results[place].rows_affected != rows_affected:
-                found = results[place].rows_affected
-                return Diverged(f"{statements[place][:200]} changed {found} rows here, {rows_affected} on the master")
         log_end = effect.append[-1].position if effect.append else effect.drop_after or effect.log_end
         applied = effect.apply[-1][0].last_timestamp if effect.apply else effect.applied_timestamp
         return RowsStored(log_end, applied)
@@ -350,12 +356,23 @@ class MySQLNode:
         return PositionsRead(tuple(Position(epoch, timestamp) for epoch, timestamp in results[0].rows))
 
 
+GUARD_PLACE = 2
+"""Behind START TRANSACTION and the lock."""
 LOOK = [node_sql.META, node_sql.LOG_END, node_sql.TAIL]
 
 
 def log_end_of(result: StatementResult) -> LogEnd:
     epoch, timestamp, entries_total, checksum = cast(tuple[int, int, int, bytes], result.rows[0])
     return LogEnd(Position(epoch, timestamp), entries_total, checksum)
+
+
+def difference(storing: node_sql.Storing, results: list[StatementResult]) -> str:
+    """Which statement affected other rows here than on the master."""
+    for place, rows_affected in storing.expected.items():
+        found = results[place].rows_affected
+        if found != rows_affected:
+            return f"{storing.statements[place][:200]} changed {found} rows here, {rows_affected} on the master"
+    return "the rows affected differ from the master's"
 
 
 def status_of(results: list[StatementResult]) -> NodeStatus:

@@ -7,9 +7,12 @@ positions under the lock of the meta row, and fails by a subquery with two rows 
 Users' statements are spliced into the packet: `query_parser` lets no text pass that could end a statement early.
 """
 
+import zlib
 from collections.abc import Iterable
 
-from replication.log import Batch, LogRow, Position
+import msgspec
+
+from replication.log import LogRow, Position
 from replication.messages import ExecuteBatch, PrepareRow, StoreRows
 
 GUARD_FAILED_ERRNO = 1242
@@ -57,8 +60,8 @@ def begin(epoch: int, owner: str, log_end: Position, applied_timestamp: int | No
     return ["START TRANSACTION", LOCK, guard(epoch, owner, log_end, applied_timestamp)]
 
 
-def set_time(now_us: int) -> str:
-    return f"SET timestamp = {now_us // 1_000_000}.{now_us % 1_000_000:06d}"
+def seconds(now_us: int) -> str:
+    return f"{now_us // 1_000_000}.{now_us % 1_000_000:06d}"
 
 
 def pins(timestamp: int, insert_id: int, rand_seed: int) -> str:
@@ -84,7 +87,7 @@ def insert_rows(rows: Iterable[LogRow]) -> str:
 
 
 def begin_batch(effect: ExecuteBatch) -> list[str]:
-    return [*begin(effect.epoch, effect.owner, effect.previous, None), set_time(effect.now_us)]
+    return [*begin(effect.epoch, effect.owner, effect.previous, None), f"SET timestamp = {seconds(effect.now_us)}"]
 
 
 def run_requests(effect: ExecuteBatch, start: int) -> list[str]:
@@ -109,26 +112,41 @@ def prepare_row(effect: PrepareRow) -> list[str]:
     return [insert_rows([effect.row]), update_meta(effect.row.last_timestamp, effect.master, effect.row)]
 
 
-def store_rows(effect: StoreRows) -> tuple[list[str], dict[int, int]]:
-    """The statements, and for each that is a user's its expected rows affected (by its place in the list)."""
+class Storing(msgspec.Struct, frozen=True):
+    """The packet of one StoreRows."""
+
+    statements: list[str]
+    expected: dict[int, int]
+    """Place of a user's statement -> the rows that it affected on the master."""
+    rows_guard: int | None
+    """Place of the guard that fails, before the COMMIT, where a statement affected other rows here."""
+
+
+NOTE_ROWS = "CRC32(CONCAT(@rows_digest, ',', ROW_COUNT()))"
+"""The digest of all rows affected so far. It rides on the SET that every entry needs anyway."""
+
+
+def store_rows(effect: StoreRows) -> Storing:
+    """Guard, drop, append, apply, guard what was applied, commit."""
     statements = begin(effect.epoch, effect.owner, effect.log_end, effect.applied_timestamp)
     if effect.drop_after is not None:
         statements.append(f"DELETE FROM _replication.log WHERE last_timestamp > {effect.drop_after.timestamp}")
     if effect.append:
         statements.append(insert_rows(effect.append))
     expected: dict[int, int] = {}
+    digest, rows_guard = 0, None
     for _, batch in effect.apply:
-        statements.extend(_apply(batch, len(statements), expected))
+        for entry in batch.entries:
+            note = NOTE_ROWS if expected else "0"
+            pinned = pins(entry.timestamp, entry.insert_id, entry.rand_seed)
+            statements.append(f"{pinned}, timestamp = {seconds(batch.now_us)}, @rows_digest = {note}")
+            expected[len(statements)] = entry.rows_affected
+            digest = zlib.crc32(f"{digest},{entry.rows_affected}".encode())
+            statements.append(entry.sql)
+    if expected:
+        rows_guard = len(statements)
+        statements.append(f"SELECT IF({NOTE_ROWS} = {digest}, 1, (SELECT 1 UNION ALL SELECT 2))")
     applied = effect.apply[-1][0] if effect.apply else None
     statements.append(update_meta(effect.committed_timestamp, effect.master, applied))
     statements.append("COMMIT")
-    return statements, expected
-
-
-def _apply(batch: Batch, place: int, expected: dict[int, int]) -> list[str]:
-    statements = [set_time(batch.now_us)] if batch.entries else []
-    for entry in batch.entries:
-        statements.append(pins(entry.timestamp, entry.insert_id, entry.rand_seed))
-        expected[place + len(statements)] = entry.rows_affected
-        statements.append(entry.sql)
-    return statements
+    return Storing(statements, expected, rows_guard)

@@ -20,10 +20,12 @@ class TimestampStock:
         """Greatest number ever granted or seen in the log."""
         self.requested = False
         self.retry_at_ns = 0
+        """Not 0: the last request was refused."""
         self._batch_size = 1.0
 
     def grant(self, first: int, last: int, step: int) -> None:
         self.requested = False
+        self.retry_at_ns = 0
         if first <= self.greatest or step < 1 or last < first:
             return  # late or not what was asked for: using it could break the order
         self._ranges.append((first, last, step))

@@ -65,6 +65,8 @@ class BatchUnderWay:
         self.prepared = False
         self.holders: list[str] = []
         """The replicas that had the row when the master was told to commit."""
+        self.next_deadline_ns = min((request.deadline_ns for _, request in requests), default=0)
+        """The earliest deadline that is not answered yet; 0: none."""
         self.expired: dict[int, None] = {}
         """Requests answered as unknown because their deadline passed."""
         self.master = ""
@@ -335,20 +337,19 @@ class WritePath:
             reason = "no commit quorum could be had before the deadline; nothing was done"
             state.emit(Fail(self.pending.popleft().request_id, committed=False, reason=reason))
         for batch in (self.batch, self.held):
-            if batch is None:
+            if batch is None or not 0 < batch.next_deadline_ns <= state.now_ns:
                 continue
             for _, request in batch.requests:
                 if request.deadline_ns <= state.now_ns and request.request_id not in batch.expired:
                     batch.expired[request.request_id] = None
                     reason = "the deadline passed while the write was being committed; it may still be"
                     state.emit(Fail(request.request_id, committed=None, reason=reason))
+            batch.next_deadline_ns = min((request.deadline_ns for request in batch.unanswered()), default=0)
 
     @property
     def wake_at_ns(self) -> int | None:
         times = [self.pending[0].deadline_ns] if self.pending else []
-        for batch in (self.batch, self.held):
-            if batch is not None:
-                times += [r.deadline_ns for _, r in batch.requests[:1] if r.request_id not in batch.expired]
+        times += [batch.next_deadline_ns for batch in (self.batch, self.held) if batch and batch.next_deadline_ns]
         if self.pending and self.batch is None and self.timestamps.retry_at_ns > self._state.now_ns:
             times.append(self.timestamps.retry_at_ns)
         return min(times, default=None)

@@ -220,12 +220,10 @@ async def test_head_is_answered_and_harms_nobody(client: httpx.AsyncClient, path
     assert (await client.get("/health")).status_code == 200
 
 
-@pytest.mark.xfail(strict=True, reason="the handler of 405 leaves the header out that RFC 9110 section 15.5.6 asks for")
 async def test_a_method_that_is_not_allowed_is_told_which_are(client: httpx.AsyncClient) -> None:
     assert "POST" in (await client.get("/query")).headers["allow"]
 
 
-@pytest.mark.xfail(strict=True, reason="FastAPI's own body of a 422 has no success, message and error")
 async def test_a_bad_switchover_is_refused_in_the_shape_of_every_error(client: httpx.AsyncClient) -> None:
     assert error_in(await client.post("/switchover", json={}))[:2] == (422, "bad_request")
 
@@ -423,7 +421,6 @@ async def test_without_timestamps_writes_fail_clearly_and_reads_go_on(cluster: I
         assert (await query(client, INSERT)).status_code == 200
 
 
-@pytest.mark.xfail(strict=True, reason="while the next try is under way, nothing says that the last one failed")
 async def test_health_does_not_waver_while_the_timestamp_servers_do_not_answer(cluster: InProcessCluster) -> None:
     cluster.timestamps.is_away, cluster.timestamps.delay_s = True, 0.15
     async with cluster.run(wait=False) as client:
@@ -496,7 +493,6 @@ def test_openapi_describes_every_status_that_a_query_was_seen_to_have() -> None:
     assert seen <= {400, 403, 409, 413, 422, 503, 504}
 
 
-@pytest.mark.xfail(strict=True, reason="QueryRequest does not forbid what the endpoint refuses")
 async def test_openapi_says_that_unknown_fields_are_refused(client: httpx.AsyncClient) -> None:
     api = (await client.get("/openapi.json")).json()
     assert api["components"]["schemas"]["QueryRequest"]["additionalProperties"] is False

@@ -185,12 +185,6 @@ async def fenced_anew(hand: Hand) -> None:
     assert isinstance(reply, Fenced)
 
 
-def not_yet_of_mysql(request: pytest.FixtureRequest, node: Node, reason: str) -> None:
-    """A known gap of the adapter. Strict: whoever closes it is told to take this away."""
-    if isinstance(node, RealMySQL):
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-
-
 async def fails(hand: Hand, effect: NodeEffect) -> CommandFailed:
     with pytest.raises(CommandFailed) as caught:
         await hand.carry_out(effect)
@@ -262,7 +256,6 @@ async def test_after_ending_a_transaction_the_new_owner_can_use_the_node_at_once
 async def test_nothing_goes_on_in_a_transaction_that_the_owners_own_fence_has_ended(
     request: pytest.FixtureRequest, node: Node, effect: NodeEffect
 ) -> None:
-    not_yet_of_mysql(request, node, "the new connection answers a COMMIT without a transaction as if there were one")
     hand = await fenced(node)
     await run(hand, 1, "a", EMPTY_LOG_END, "gone")
     await hand.carry_out(Fence(NODE, 0, 1, "a"))

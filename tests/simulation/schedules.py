@@ -1,11 +1,21 @@
-"""One schedule of trouble, from a seed, and what must be true at its end."""
+"""One schedule of trouble, from a seed, and what must be true at its end.
 
+    PYTHONPATH=coordinator python tests/simulation/schedules.py SEED [COUNT] [--kind plain] [--trace]
+
+replays one schedule (with its trace), or runs many and names those that fail.
+"""
+
+import argparse
+import random
+import sys
+import traceback
 from collections.abc import Callable
 
 from world import MS, NAMES, Coordinator, World
 
-from replication.messages import Acknowledge, Fail, Refuse
-from replication.state import Phase
+from replication.messages import Acknowledge, AdviceArrived, Effect, Event, Fail, Refuse, SwitchoverRequested
+from replication.replicator import Replicator
+from replication.state import Phase, ReplicationSettings
 
 
 class Lost(AssertionError):
@@ -16,9 +26,60 @@ class NotServing(Lost):
     """All is well again, but the cluster does not go on."""
 
 
+class HostileAdvice(Replicator):
+    """Hears nonsense from Cabinet and SEER, and is told to change the master every now and then: nothing unsafe may follow."""
+
+    def __init__(self, owner: str, settings: ReplicationSettings) -> None:
+        super().__init__(NAMES, owner, f"cluster-of-{owner}", settings)
+        self._chance = random.Random(owner)
+
+    def step(self, event: Event, now_ns: int, wall_us: int) -> list[Effect]:
+        effects: list[Effect] = []
+        if self._chance.random() < 0.2:
+            names = [*NAMES, "nobody"]
+            quorum, ranking = (tuple(self._chance.choices(names, k=self._chance.randrange(5))) for _ in range(2))
+            effects += super().step(AdviceArrived(quorum, ranking), now_ns, wall_us)
+        if self._chance.random() < 0.02 and now_ns < 2_000 * MS:  # not when all must come to rest
+            effects += super().step(SwitchoverRequested(self._chance.choice(NAMES)), now_ns, wall_us)
+        return effects + super().step(event, now_ns, wall_us)
+
+
+TIGHT = ReplicationSettings(
+    chunk_bytes_max=60, window_bytes_max=150, batch_requests_max=2, batch_bytes_max=40, pending_max=5
+)
+"""Everything that has a limit reaches it."""
+
+
+class Tight(Coordinator):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.replicator = Replicator(NAMES, name, f"cluster-of-{name}", TIGHT)
+
+
+class Advised(Coordinator):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.replicator = HostileAdvice(name, ReplicationSettings())
+
+
+class TightAdvised(Coordinator):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.replicator = HostileAdvice(name, TIGHT)
+
+
+KINDS = {"plain": Coordinator, "tight": Tight, "advised": Advised, "tight-advised": TightAdvised}
+"""Kinds of coordinators that a schedule can be run with."""
+
+
 def run(seed: int, make: Callable[[str], Coordinator] = Coordinator) -> World:
     """Run schedule `seed` to its end and check it. Raises Lost."""
     world = World(seed, replicator=make)
+    play(world, seed)
+    return world
+
+
+def play(world: World, seed: int) -> None:
     chance = world.random
     world.start_coordinator()
     world.run_until(50 * MS)
@@ -38,7 +99,6 @@ def run(seed: int, make: Callable[[str], Coordinator] = Coordinator) -> World:
         world.start_coordinator()
     world.run_until(world.now_ns + 10_000 * MS)
     check(world, seed)
-    return world
 
 
 def disturb(world: World) -> None:
@@ -108,3 +168,41 @@ def check_real_time(world: World, seed: int) -> None:
         assert isinstance(write.answer, Acknowledge)
         if write.answer.entry.timestamp <= greatest:
             raise Lost(f"seed {seed}: {write.sql} began after {greatest} was acknowledged, but is before it")
+
+
+# ---------------------------------------------------------------------------------------------- replay
+
+
+def failure(seed: int, kind: str = "plain", *, trace: bool = False) -> str | None:
+    """What goes wrong in schedule `seed`, and how to see it again; None: nothing."""
+    world = World(seed, replicator=KINDS[kind])
+    try:
+        play(world, seed)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the seed must be told)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {error or place.line} ({place.filename}:{place.lineno})"
+        again = f"make simulate SEEDS=1 SEED={seed} KIND={kind}"
+        return f"seed {seed}, kind {kind}: {what}\n  see it again: {again}"
+    finally:
+        if trace:
+            print(*world.trace, sep="\n")
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run seeded schedules of trouble over the coordinator's protocol.")
+    parser.add_argument("seed", type=int, help="the first seed")
+    parser.add_argument("count", type=int, nargs="?", default=1, help="how many seeds from there on")
+    parser.add_argument("--kind", choices=sorted(KINDS), default="plain", help="kind of coordinators")
+    parser.add_argument("--trace", action="store_true", help="print every event and every command")
+    options = parser.parse_args()
+    seeds = range(options.seed, options.seed + options.count)
+    failures = [found for seed in seeds if (found := failure(seed, options.kind, trace=options.trace))]
+    for found in failures:
+        print(found)
+    print(f"{len(failures)} of {options.count} schedules failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
