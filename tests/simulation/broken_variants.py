@@ -19,6 +19,7 @@ from unittest.mock import patch
 import msgspec
 from model_node import ModelNode
 from schedules import Lost, NotServing, run
+from world import World
 
 import replication.election
 from replication import invariants
@@ -48,14 +49,11 @@ Patch = tuple[Any, str, Any]
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One broken rule: where it is patched, and a schedule that shows why the rule is needed."""
+    """One broken rule: where it is patched, and the first schedule that shows why the rule is needed."""
 
     name: str
     seed: int
-    """The first schedule, from 0 on unless it says `pinned`, in which the breach was seen."""
     patches: tuple[Patch, ...]
-    pinned: bool = False
-    """Rare: only this seed is tried, and those after it."""
 
 
 # ---------------------------------------------------------------------------------------------- quorums
@@ -259,53 +257,67 @@ def fence_beside_the_lock(self: ModelNode, effect: Fence) -> Reply:
 GUARD = ModelNode._guard
 
 
+THIN_QUORUMS = (sizes(commit_replicas=1), (World, "has_copy", lambda *_: False))
+"""Commits and elections that share one node, not two, in a world where a lost disk is always noticed: safe by itself (6,000
+schedules), and then it matters what a node without its data may do."""
+
 VARIANTS = (
-    Variant("elect with one node", 0, (sizes(election=1),)),
-    Variant("commit on the master alone", 0, (sizes(commit_replicas=0),)),
-    Variant("commit with one replica and elect with two nodes", 0, (sizes(commit_replicas=1, election=2),)),
-    Variant("commit with one replica", 0, (sizes(commit_replicas=1),)),
-    Variant("elect with two nodes", 0, (sizes(election=2),)),
-    Variant(
-        "the greatest timestamp is the most complete log",
-        0,
-        ((replication.election, "most_complete", most_complete_by_timestamp),),
-    ),
     Variant("answer when the master has prepared", 0, ((WritePath, "prepared", answer_when_prepared),)),
-    Variant("answer before the master commits", 0, ((WritePath, "stored", answer_before_the_master_commits),)),
-    Variant(
-        "the master commits first",
-        0,
-        (
-            (WritePath, "prepared", master_commits_first),
-            (WritePath, "committed", committed_first),
-            (WritePath, "stored", stored_after_commit),
-        ),
-    ),
-    Variant("no no-op", 0, ((replication.election, "LogWindow", WindowWithoutNoop),)),
-    Variant("apply before the no-op is committed", 0, ((Election, "_decide", apply_before_noop),)),
     Variant("run a held batch again blindly", 0, ((WritePath, "fate_read", run_held_again),)),
-    Variant("acknowledge a held batch blindly", 0, ((WritePath, "fate_read", acknowledge_held),)),
-    Variant("rows are passed over", 0, ((Shipping, "_store", pass_over_rows),)),
     Variant(
         "timestamps that do not grow",
-        0,
+        1,
         (
             (TimestampStock, "grant", grant_anything),
             (TimestampStock, "skip_to", skip_nothing),
             (LogWindow, "append", append_anything),
         ),
     ),
-    Variant("strong reads are not confirmed", 0, ((ReadPath, "_judge", no_confirmation),)),
-    Variant("strong reads at nodes that did not confirm", 0, ((ReadPath, "_level_nodes", read_at_any_node),)),
-    Variant("confirmations from before a read count", 0, ((ReadPath, "arrived", join_the_round_under_way),)),
-    Variant("no check of the position", 0, ((ModelNode, "_guard", guard_without_position),)),
-    Variant("no check of the fence", 0, ((ModelNode, "_guard", guard_without_fence),)),
-    Variant("a fence beside the lock", 0, ((ModelNode, "_fence", fence_beside_the_lock),)),
-    Variant("an old copy counts", 0, ((NodeProgress, "take_status", trust_an_old_copy),)),
-    Variant("an empty node votes", 0, ((Election, "_largest_cluster", empty_node_votes),)),
-    Variant("a refilled node counts at once", 0, ((Replicator, "_newcomer_stored", count_at_once),)),
-    Variant("an empty node commits", 0, ((WritePath, "_holders", holders_without_membership),)),
+    Variant("answer before the master commits", 3, ((WritePath, "stored", answer_before_the_master_commits),)),
+    Variant("acknowledge a held batch blindly", 4, ((WritePath, "fate_read", acknowledge_held),)),
+    Variant("commit on the master alone", 6, (sizes(commit_replicas=0),)),
+    Variant("elect with one node", 9, (sizes(election=1),)),
+    Variant("a fence beside the lock", 9, ((ModelNode, "_fence", fence_beside_the_lock),)),
+    Variant("strong reads are not confirmed", 22, ((ReadPath, "_judge", no_confirmation),)),
+    Variant("commit with one replica and elect with two nodes", 28, (sizes(commit_replicas=1, election=2),)),
+    Variant("no check of the position", 128, ((ModelNode, "_guard", guard_without_position),)),
+    Variant("elect with two nodes", 149, (sizes(election=2),)),
+    Variant("rows are passed over", 200, ((Shipping, "_store", pass_over_rows),)),
+    Variant(
+        "an empty node votes, and quorums are thin",
+        490,
+        ((Election, "_largest_cluster", empty_node_votes), *THIN_QUORUMS),
+    ),
+    Variant(
+        "the master commits first",
+        554,
+        (
+            (WritePath, "prepared", master_commits_first),
+            (WritePath, "committed", committed_first),
+            (WritePath, "stored", stored_after_commit),
+        ),
+    ),
+    Variant("apply before the no-op is committed", 1188, ((Election, "_decide", apply_before_noop),)),
+    Variant("strong reads at nodes that did not confirm", 1617, ((ReadPath, "_level_nodes", read_at_any_node),)),
+    Variant("commit with one replica", 1887, (sizes(commit_replicas=1),)),
+    Variant("no no-op", 2207, ((replication.election, "LogWindow", WindowWithoutNoop),)),
+    Variant("no check of the fence", 3706, ((ModelNode, "_guard", guard_without_fence),)),
+    Variant("confirmations from before a read count", 4021, ((ReadPath, "arrived", join_the_round_under_way),)),
+    Variant(
+        "the greatest timestamp is the most complete log",
+        4243,
+        ((replication.election, "most_complete", most_complete_by_timestamp),),
+    ),
 )
+
+UNSEEN = (
+    Variant("an old copy counts", 12_000, ((NodeProgress, "take_status", trust_an_old_copy),)),
+    Variant("an empty node votes", 12_000, ((Election, "_largest_cluster", empty_node_votes),)),
+    Variant("a refilled node counts at once", 12_000, ((Replicator, "_newcomer_stored", count_at_once),)),
+    Variant("an empty node commits", 9_500, ((WritePath, "_holders", holders_without_membership),)),
+)
+"""Not seen in so many schedules. Of four nodes any two quorums of three share two, and the world harms one disk at a time: the
+node that forgot is then never the only one that could have told. The rules are a second net; unit tests prove them by name."""
 
 
 @contextmanager
@@ -344,7 +356,7 @@ def first_breach(variant: Variant, first_seed: int, count: int) -> tuple[int, st
 
 
 def main(name: str = "", count: str = "2000", first_seed: str = "0") -> None:
-    for variant in VARIANTS:
+    for variant in VARIANTS + UNSEEN:
         if name in variant.name:
             found = first_breach(variant, int(first_seed), int(count))
             print(f"{variant.name}: {found[0] if found else 'not seen'}: {found[1] if found else ''}", flush=True)
