@@ -100,6 +100,7 @@ class Election:
         self.waits_for = "the nodes' answers"
         self.count += 1
         self._fence_began_ns = state.now_ns
+        self._look_again_at_ns = state.now_ns + state.settings.retry_ns_max
         self._begin_again_at_ns = None
         self._unadmitted.clear()
         self._shipping.forget()
@@ -132,7 +133,7 @@ class Election:
             return self._begin_again_at_ns
         if self.step is ElectionStep.FENCING:
             grace_ends = self._fence_began_ns + self._state.settings.fence_grace_ns
-            return grace_ends if grace_ends > self._state.now_ns else None
+            return grace_ends if grace_ends > self._state.now_ns else self._look_again_at_ns
         return None
 
     def woken(self) -> None:
@@ -141,6 +142,17 @@ class Election:
             self._fence_all()
         elif self.step is ElectionStep.FENCING:
             self.consider()
+            if self.step is ElectionStep.FENCING and state.now_ns >= self._look_again_at_ns:
+                # another coordinator may have come meanwhile, levelled the nodes, and died
+                self._look_again()
+
+    def _look_again(self) -> None:
+        """Fence the fenced ones again, in the same epoch: they tell whether that still holds."""
+        state = self._state
+        self._look_again_at_ns = state.now_ns + state.settings.retry_ns_max
+        for node in state.nodes.values():
+            if node.state is NodeState.MATCHING:
+                self._shipping.fence(node)
 
     # ------------------------------------------------------------------------------------------ decide
 

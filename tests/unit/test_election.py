@@ -351,9 +351,6 @@ def test_an_old_copy_of_a_node_s_data_counts_for_nothing_until_it_is_level() -> 
     assert bench.nodes[REPLICA_3].data == bench.nodes[MASTER].data
 
 
-@pytest.mark.xfail(
-    strict=True, reason="nodes that were fenced are not looked at again while an election waits for others"
-)
 def test_an_election_that_waits_notices_that_another_coordinator_was_at_work_meanwhile() -> None:
     nodes = {**cluster(), REPLICA_2: ModelNode(REPLICA_2), REPLICA_3: ModelNode(REPLICA_3)}
     bench = starting(nodes)
