@@ -285,7 +285,7 @@ VARIANTS = (
     Variant("rows are passed over", 200, ((Shipping, "_store", pass_over_rows),)),
     Variant(
         "an empty node votes, and quorums are thin",
-        490,
+        156,
         ((Election, "_largest_cluster", empty_node_votes), *THIN_QUORUMS),
     ),
     Variant(
@@ -297,7 +297,7 @@ VARIANTS = (
             (WritePath, "stored", stored_after_commit),
         ),
     ),
-    Variant("apply before the no-op is committed", 1188, ((Election, "_decide", apply_before_noop),)),
+    Variant("apply before the no-op is committed", 867, ((Election, "_decide", apply_before_noop),)),
     Variant("strong reads at nodes that did not confirm", 1617, ((ReadPath, "_level_nodes", read_at_any_node),)),
     Variant("commit with one replica", 1887, (sizes(commit_replicas=1),)),
     Variant("no no-op", 2207, ((replication.election, "LogWindow", WindowWithoutNoop),)),

@@ -15,9 +15,9 @@
 | no check of the position | 129 |
 | elect with two nodes | 150 |
 | rows are passed over | 201 |
-| an empty node votes, and quorums are thin | 491 |
+| an empty node votes, and quorums are thin | 157 |
 | the master commits first | 555 |
-| apply before the no-op is committed | 1,189 |
+| apply before the no-op is committed | 868 |
 | strong reads at nodes that did not confirm | 1,618 |
 | commit with one replica | 1,888 |
 | no no-op | 2,208 |
