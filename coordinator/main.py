@@ -126,7 +126,7 @@ def create_api(coordinator_of: Any) -> FastAPI:
     )
     errors = {status: {"model": ErrorAnswer} for status in (400, 403, 409, 413, 422, 503, 504)}
 
-    @api.post("/query", response_model=WriteAnswer | ReadAnswer, responses=errors)  # type: ignore[arg-type]
+    @api.post("/query", response_model=WriteAnswer | ReadAnswer, responses=errors)  # type: ignore[arg-type]  # a union is no class, but a response model
     async def query(request: QueryRequest) -> Response:
         """Run one SQL statement: a write is acknowledged when it can never be lost, a read sees all of those."""
         raise NotImplementedError("POST /query is answered by QueryEndpoint")

@@ -58,7 +58,7 @@ def _mysqld() -> str | None:
 def connection() -> Iterator[Connection]:
     mysqld = _mysqld()
     if mysqld is None:
-        pytest.skip("set MYSQLD to the path of a MySQL 8.0 or newer server")
+        pytest.fail("set MYSQLD to the path of a MySQL 8.0 or newer server")
     # A short path: that of a socket has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="lexer-", dir="/tmp") as folder:
         common = [mysqld, "--no-defaults", f"--datadir={folder}/data", "--secure-file-priv=NULL", "--mysqlx=OFF"]
