@@ -5,6 +5,7 @@ process of its own: every command looks at what runs (local_process.py), does it
 (cluster.json, run/NAME.pid). So any command may be repeated, and may be interrupted at any point and repeated.
 
 Environment: CLUSTER_DIR (.cluster) and PORT_OFFSET (0) let clusters live side by side; MYSQLD names the server to run;
+EXTRA_SQL is a file of tables of your own that every node begins with; NODES puts proxies in front of the nodes;
 *_DB_PASSWORD are made up unless they are set. All other variables are handed on to the services.
 """
 
@@ -120,7 +121,7 @@ class Cluster:
         taken = [str(port) for port in sorted(ports) if not local_process.port_is_free(port)]
         if taken:
             raise CannotRun(f"port {', '.join(taken)} is taken by another program: end it, or set PORT_OFFSET.")
-        init_sql = (ROOT / "mysql-config" / "init.sql").read_text()
+        init_sql = self.layout.init_sql(os.environ)
         passwords = self.layout.passwords(init_sql, os.environ, is_running=bool(running))
         nodes = [node.name for node in NODES if node.name in names]
         services = [service.name for service in SERVICES if service.name in names]

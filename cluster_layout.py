@@ -137,6 +137,23 @@ class Layout:
     def url(self, name: str) -> str:
         return f"http://{HOST}:{self.port(name)}"
 
+    @property
+    def node_addresses(self) -> str:
+        """name=host:port of each node, as the services' setting NODES wants it."""
+        return ",".join(f"{node.name}={HOST}:{self.port(node.name)}" for node in NODES)
+
+    @staticmethod
+    def init_sql(inherited: Mapping[str, str]) -> str:
+        """What every data folder begins with: the project's own, and the user's tables, if EXTRA_SQL names a file."""
+        text = (ROOT / "mysql-config" / "init.sql").read_text()
+        extra = inherited.get("EXTRA_SQL")
+        if not extra:
+            return text
+        try:
+            return text + "\n" + Path(extra).read_text()
+        except OSError as error:
+            raise CannotRun(f"EXTRA_SQL={extra} cannot be read: {error.strerror}.") from error
+
     def node_files(self, name: str) -> NodeFiles:
         return NodeFiles(
             config=ROOT / BY_NAME[name].source,
@@ -177,7 +194,8 @@ class Layout:
             # the services are neighbours; a company's proxy would answer for them, and wrongly
             "NO_PROXY": f"{HOST},localhost",
             "no_proxy": f"{HOST},localhost",
-            "NODES": ",".join(f"{node.name}={HOST}:{self.port(node.name)}" for node in NODES),
+            # a user's own: addresses of proxies in front of the nodes
+            "NODES": inherited.get("NODES") or self.node_addresses,
             "TIMESTAMP_URLS": f"{self.url('timestamp-1')},{self.url('timestamp-2')}",
             "METRICS_URL": self.url("metrics-collector"),
             "CABINET_URL": self.url("cabinet-service"),

@@ -45,6 +45,7 @@ _SMALL_MACHINE_OPTIONS = (
     "--max-connections=200",
 )
 TEMPLATE_S, ORPHAN_S = 120.0, 5.0
+TEMPLATES_KEPT = 3
 Say = Callable[[str], None]
 
 
@@ -173,9 +174,12 @@ def template_folder(mysqld: Path, config: Path, init_sql: str, cache: Path, say:
     say("making the data folder that every node starts from")
     template.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     end_orphans(cache)
-    for old in template.parent.iterdir():
-        shutil.rmtree(old)
     work = template.parent / "new"
+    shutil.rmtree(work, ignore_errors=True)
+    # one for a user's cluster, one for tests with tables of their own: not a new one at every change between them
+    made = sorted((path for path in template.parent.iterdir()), key=lambda path: path.stat().st_mtime)
+    for old in made[: -TEMPLATES_KEPT + 1]:
+        shutil.rmtree(old)
     work.mkdir(mode=0o700)
     new, script, log = work / "data", work / "init.sql", work / "init.log"
     script.write_text(fill_in(init_sql, {name: secrets.token_hex(16) for name in names_in(init_sql)}))
