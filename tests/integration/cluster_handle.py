@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,15 @@ class NodeAccess:
 class ClusterHandle:
     """Commands and questions to one cluster. Every command returns when its effect is there."""
 
-    def __init__(self, folder: Path, port_offset: int) -> None:
+    def __init__(self, folder: Path, port_offset: int, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.port_offset = port_offset
+        self._settings = dict(settings or {})
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "CLUSTER_DIR": str(self.folder), "PORT_OFFSET": str(self.port_offset)}
+        own = {"CLUSTER_DIR": str(self.folder), "PORT_OFFSET": str(self.port_offset)}
+        return {**os.environ, **self._settings, **own}
 
     def command(self, *argv: str) -> str:
         """Run cluster.py; answers with what it said. A command that fails fails the test, with all it said."""
@@ -143,9 +145,18 @@ def free_port_offset() -> int:
 
 
 @contextlib.contextmanager
-def private_cluster(folder: Path, *, only: Sequence[str] = ()) -> Iterator[ClusterHandle]:
-    """A cluster (or only some of its members) that is gone afterwards, in whichever way the test run ends."""
-    handle = ClusterHandle(folder.resolve(), free_port_offset())
+def private_cluster(
+    folder: Path,
+    *,
+    only: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    port_offset: int | None = None,
+) -> Iterator[ClusterHandle]:
+    """A cluster (or only some of its members) that is gone afterwards, in whichever way the test run ends.
+
+    `environment` is set for every command. Who must know the ports beforehand chooses `port_offset` itself."""
+    offset = free_port_offset() if port_offset is None else port_offset
+    handle = ClusterHandle(folder.resolve(), offset, environment)
     reaper = subprocess.Popen(
         [sys.executable, "-c", _REAPER], cwd=ROOT, env=handle.environment, stdin=subprocess.PIPE, start_new_session=True
     )
