@@ -1,15 +1,15 @@
 """What clients were told, and when: all that a checker may know of a run.
 
-A checker that looked into the cluster would share the cluster's mistakes. So a workload writes down only what a client sees: what it
-asked, when it sent it, what it was answered and when. All that the checkers can prove hangs on these rules of the workload:
+A checker that looked into the cluster would share the cluster's mistakes. So a workload writes down only what a client sees:
+what it asked, when it sent it, what it was answered and when. All that the checkers can prove hangs on these rules:
 
 - one monotonic clock of one process gives all times;
 - an outcome is one of three. FAIL says *certainly not, and never will*; whoever is in doubt writes INFO (a time-out after
   sending, a connection that broke, an answer "unknown"). A wrong FAIL is a false alarm, a needless INFO only costs sight;
 - a process is a client that does one thing after another; after an INFO its client goes on under a new process number, because
   what it asked may still happen beside what it asks next;
-- a value is written once ever: (key, value) is appended to a list at most once, (key, new) set in a register at most once and never
-  the value that it starts with. A retry has the same values and is the same operation. So what is read names its writer.
+- a value is written once ever: (key, value) is appended to a list at most once, (key, new) set in a register at most once
+  and never the value that it starts with. A retry has the same values and is the same operation. So a value names its writer.
 
 A key that has no row is read as an empty list, `()`: that is an answer. `None` is no answer.
 """
