@@ -4,15 +4,19 @@ Wiring only: the rule is in quorum_selection.py, the shapes in cabinet_contract.
 and answers from that one reading, so weights of two moments never meet in one proposal.
 """
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
+import cabinet_points as points
+import crash_point
 import httpx
 from cabinet_contract import CabinetError, CabinetHealth, QuorumAnswer, QuorumRefusal, SelectQuorumRequest
+from crash_point import ConnectionCut
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from metrics_client import CollectorUnavailableError, MetricsClient
 from metrics_contract import ClusterMetrics
 from pydantic import Field, HttpUrl
@@ -67,7 +71,7 @@ router = APIRouter()
     responses={422: {"model": CabinetError}, 503: {"model": QuorumRefusal}},
 )
 async def select(body: SelectQuorumRequest, metrics: Metrics) -> QuorumAnswer | JSONResponse:
-    cluster = await metrics.read()
+    cluster = await _metrics_from(metrics)
     master = _master_to_leave_out(body.master, cluster)
     selection = select_quorum(cluster.nodes, master=master, operation=body.operation, quorum_size=body.quorum_size)
     if not selection.satisfied:
@@ -80,6 +84,7 @@ async def select(body: SelectQuorumRequest, metrics: Metrics) -> QuorumAnswer | 
             master=master,
         )
         return JSONResponse(refusal.model_dump(), status_code=503)
+    crash_point.reach(points.ANSWER)
     return QuorumAnswer(
         operation=body.operation,
         quorum=list(selection.quorum),
@@ -99,6 +104,16 @@ async def health(metrics: Metrics) -> CabinetHealth:
     except CollectorUnavailableError as error:
         return CabinetHealth(metrics_collector=f"unreachable: {error}")
     return CabinetHealth(metrics_collector="reachable")
+
+
+async def _metrics_from(collector: MetricsClient) -> ClusterMetrics:
+    try:
+        crash_point.reach(points.COLLECTOR_BEFORE)
+        cluster = await collector.read()
+        crash_point.reach(points.COLLECTOR_AFTER)
+    except ConnectionCut as cut:
+        raise CollectorUnavailableError(str(cut)) from cut
+    return cluster
 
 
 def _master_to_leave_out(asked: str | None, cluster: ClusterMetrics) -> str:
@@ -134,6 +149,11 @@ async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
     return _error(error.status_code, f"{error.detail}: this service has POST /select-quorum and GET /health.")
 
 
+async def _on_cut(request: Request, _: ConnectionCut) -> Response:
+    crash_point.hang_up(request.client)
+    return Response()  # reaches nobody
+
+
 def create_app(settings: CabinetSettings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
     """`transport` is how the collector is reached; None is the network."""
     app = FastAPI(title="Cabinet service", lifespan=lifespan)
@@ -144,7 +164,9 @@ def create_app(settings: CabinetSettings, transport: httpx.AsyncBaseTransport | 
     app.exception_handler(QuorumRequestError)(_on_impossible_request)
     app.exception_handler(CollectorUnavailableError)(_on_missing_metrics)
     app.exception_handler(HTTPException)(_on_http_error)
+    app.exception_handler(ConnectionCut)(_on_cut)
     return app
 
 
+crash_point.arm(points.POINTS, os.environ)
 app = create_app(CabinetSettings())

@@ -11,13 +11,18 @@ import logging
 import os
 import time
 from collections.abc import Coroutine
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+import crash_point
+from coordinator_points import AFTER, BEFORE
+from crash_point import ConnectionCut
 
 from adapters.mysql_node import CommandFailed
 from replication.messages import (
     Acknowledge,
     AdviceArrived,
     Answer,
+    Certainty,
     Effect,
     Event,
     Fail,
@@ -47,6 +52,8 @@ from replication.replicator import Replicator
 log = logging.getLogger("coordinator")
 
 FATAL_EXIT_STATUS = 70
+
+Told = TypeVar("Told", bound=Effect)
 
 
 class Node(Protocol):
@@ -158,15 +165,12 @@ class Driver:
         if isinstance(effect, NodeCommand):
             self._spawn(self._command(effect))
         elif isinstance(effect, Answer):
-            waiting = self._waiting.get(effect.request_id)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(effect)
+            self._tell(self._waiting.get(effect.request_id), effect)
         elif isinstance(effect, ReadAllowed | ReadRefused):
             self._answer_reader(effect)
         elif isinstance(effect, SwitchoverEnded):
             waiting_switchover, self._switchover = self._switchover, None
-            if waiting_switchover is not None and not waiting_switchover.done():
-                waiting_switchover.set_result(effect)
+            self._tell(waiting_switchover, effect)
         elif isinstance(effect, RequestTimestamps):
             self._spawn(self._fetch_timestamps(effect))
         elif isinstance(effect, Report):
@@ -175,23 +179,49 @@ class Driver:
             raise TypeError(f"no such effect: {effect}")
 
     def _answer_reader(self, effect: ReadAllowed | ReadRefused) -> None:
-        reader = self._readers.get(effect.read_id)
-        if reader is not None and not reader.done():
-            reader.set_result(effect)
-        elif isinstance(effect, ReadAllowed):
+        told = self._tell(self._readers.get(effect.read_id), effect)
+        if not told and isinstance(effect, ReadAllowed):
             # the client went away meanwhile: nobody reads at that node
             asyncio.get_running_loop().call_soon(self.read_finished, effect.node, 0)
 
-    async def _command(self, effect: NodeEffect) -> None:
+    @staticmethod
+    def _tell(waiting: asyncio.Future[Told] | None, effect: Told) -> bool:
+        """Hand an answer to whoever waits for it. False: nobody does, or a crash point cut the connection."""
+        if waiting is None or waiting.done():
+            return False
         try:
-            reply = await self._nodes[effect.node].carry_out(effect)
+            crash_point.reach(BEFORE[type(effect)])
+        except ConnectionCut as cut:
+            waiting.set_exception(cut)
+            return False
+        waiting.set_result(effect)
+        return True
+
+    async def _command(self, effect: NodeEffect) -> None:
+        node = self._nodes[effect.node]
+        certainty = Certainty.NOT_APPLIED
+        try:
+            crash_point.reach(BEFORE[type(effect)])
+            certainty = Certainty.UNKNOWN
+            reply = await node.carry_out(effect)
+            crash_point.reach(AFTER[type(effect)])
         except CommandFailed as failure:
             self.dispatch(NodeFailed(effect.node, effect.command, failure.certainty, failure.reason))
+        except ConnectionCut as cut:
+            node.close()
+            self.dispatch(NodeFailed(effect.node, effect.command, certainty, str(cut)))
         else:
             self.dispatch(NodeReplied(effect.node, effect.command, reply))
 
     async def _fetch_timestamps(self, effect: RequestTimestamps) -> None:
-        self.dispatch(await self._timestamps.fetch(effect.count, effect.after))
+        answer: TimestampsGranted | TimestampsRefused
+        try:
+            crash_point.reach(BEFORE[RequestTimestamps])
+            answer = await self._timestamps.fetch(effect.count, effect.after)
+            crash_point.reach(AFTER[RequestTimestamps])
+        except ConnectionCut as cut:
+            answer = TimestampsRefused(str(cut))
+        self.dispatch(answer)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -1,6 +1,7 @@
 """The coordinator: the cluster's HTTP door. Settings, routes and wiring; the protocol is in `replication/`."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -10,9 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+import coordinator_points as points
+import crash_point
 import msgspec
 import status_view
 from config import CoordinatorSettings
+from crash_point import ConnectionCut
 from driver import Driver
 from errors import QueryError, bad_request
 from fastapi import FastAPI, Request
@@ -85,9 +89,11 @@ class Coordinator:
         self._advice_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        crash_point.reach(points.START_BEFORE)
         self.driver.start()
         self._advice_task = asyncio.create_task(self._ask_for_advice())
         self._advice_task.add_done_callback(self._advice_ended)
+        crash_point.reach(points.START_AFTER)
 
     async def stop(self) -> None:
         if self._advice_task is not None:
@@ -100,7 +106,11 @@ class Coordinator:
 
     async def _ask_for_advice(self) -> None:
         while True:
-            self.driver.advise(await self.advice.fetch(self.replicator.state.master))
+            with contextlib.suppress(ConnectionCut):
+                crash_point.reach(points.ADVICE_BEFORE)
+                advice = await self.advice.fetch(self.replicator.state.master)
+                crash_point.reach(points.ADVICE_AFTER)
+                self.driver.advise(advice)
             await asyncio.sleep(self._advice_interval_s)
 
     def _advice_ended(self, task: asyncio.Task[None]) -> None:
@@ -169,6 +179,11 @@ def create_api(coordinator_of: Any) -> FastAPI:
         headers = getattr(error, "headers", None)
         return JSONResponse(QueryError(status, "no_such_route", message).body(), status_code=status, headers=headers)
 
+    @api.exception_handler(ConnectionCut)
+    async def no_answer(request: Request, _: Exception) -> Response:
+        crash_point.hang_up(request.client)
+        return Response()  # reaches nobody
+
     @api.exception_handler(RequestValidationError)
     async def bad_body(_: Request, error: RequestValidationError) -> JSONResponse:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
@@ -187,7 +202,12 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/query" and scope["method"] == "POST":
             assert self.coordinator is not None
-            await self.coordinator.query(scope, receive, send)
+            try:
+                await self.coordinator.query(scope, receive, send)
+            except ConnectionCut:
+                crash_point.hang_up(scope["client"])
+                while (await receive())["type"] != "http.disconnect":
+                    pass  # or the server, which was given no response, would make one up
         else:
             await self.api(scope, receive, send)
 
@@ -211,4 +231,5 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await coordinator.stop()
 
 
+crash_point.arm(points.POINTS, os.environ)
 app = Application()

@@ -4,15 +4,19 @@ Wiring only: the rule is in leader_election.py, the shapes in seer_contract.py. 
 election is the coordinator's act, and this is one of its advisers.
 """
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated
 
+import crash_point
 import httpx
+import seer_points as points
+from crash_point import ConnectionCut
 from fastapi import APIRouter, Body, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from leader_election import Scores, UnknownCandidateError, rank_candidates
 from metrics_client import CollectorUnavailableError, MetricsClient
 from metrics_contract import ClusterMetrics
@@ -67,7 +71,7 @@ router = APIRouter()
     responses={422: {"model": SeerError}, 503: {"model": LeaderRefusal}},
 )
 async def elect(body: Question, metrics: Metrics) -> LeaderAnswer | JSONResponse:
-    cluster = await metrics.read()
+    cluster = await _metrics_from(metrics)
     master = _master_to_leave_out(body, cluster)
     offered = cluster.nodes if body.candidates is None else body.candidates
     ranking = rank_candidates(cluster.nodes, [name for name in offered if name != master])
@@ -78,6 +82,7 @@ async def elect(body: Question, metrics: Metrics) -> LeaderAnswer | JSONResponse
             master=master,
         )
         return JSONResponse(refusal.model_dump(), status_code=503)
+    crash_point.reach(points.ANSWER)
     return LeaderAnswer(
         leader=ranking.leader,
         ranking=list(ranking.ranking),
@@ -100,6 +105,16 @@ async def health(metrics: Metrics) -> SeerHealth:
 
 def _answered(scores: Scores) -> CandidateScores:
     return CandidateScores(**asdict(scores), total=scores.total)
+
+
+async def _metrics_from(collector: MetricsClient) -> ClusterMetrics:
+    try:
+        crash_point.reach(points.COLLECTOR_BEFORE)
+        cluster = await collector.read()
+        crash_point.reach(points.COLLECTOR_AFTER)
+    except ConnectionCut as cut:
+        raise CollectorUnavailableError(str(cut)) from cut
+    return cluster
 
 
 def _master_to_leave_out(body: ElectLeaderRequest, cluster: ClusterMetrics) -> str | None:
@@ -136,6 +151,11 @@ async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
     return _error(error.status_code, f"{error.detail}: this service has POST /elect-leader and GET /health.")
 
 
+async def _on_cut(request: Request, _: ConnectionCut) -> Response:
+    crash_point.hang_up(request.client)
+    return Response()  # reaches nobody
+
+
 def create_app(settings: SeerSettings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
     """`transport` is how the collector is reached; None is the network."""
     app = FastAPI(title="SEER service", lifespan=lifespan)
@@ -146,7 +166,9 @@ def create_app(settings: SeerSettings, transport: httpx.AsyncBaseTransport | Non
     app.exception_handler(UnknownCandidateError)(_on_unknown_candidate)
     app.exception_handler(CollectorUnavailableError)(_on_missing_metrics)
     app.exception_handler(HTTPException)(_on_http_error)
+    app.exception_handler(ConnectionCut)(_on_cut)
     return app
 
 
+crash_point.arm(points.POINTS, os.environ)
 app = create_app(SeerSettings())

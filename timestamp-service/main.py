@@ -5,12 +5,16 @@ coordinator has a second timestamp server, and a wrong number cannot be taken ba
 """
 
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
+import crash_point
+import timestamp_points as points
+from crash_point import ConnectionCut
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -69,7 +73,7 @@ def load_settings() -> TimestampSettings:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: TimestampSettings = app.state.settings
-    file = ReservationFile.open(settings.state_dir, settings.server_id)
+    file = ReservationFile.open(settings.state_dir, settings.server_id, crash_point.reach)
     try:
         allocator = TimestampAllocator(
             server_id=settings.server_id,
@@ -89,6 +93,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(title="timestamp-service", lifespan=lifespan)
 app.state.settings = load_settings()
+crash_point.arm(points.POINTS, os.environ)
 
 
 async def timestamp(request: Request) -> Response:
@@ -115,6 +120,7 @@ async def timestamp(request: Request) -> Response:
     except TimestampsExhaustedError as error:
         message = f"No timestamp was handed out: {error}. Ask for fewer, or ask the other server."
         return _answer(TimestampRefusal(message=message), 503)
+    crash_point.reach(points.ANSWER)
     return _answer(
         TimestampAnswer(
             timestamp=taken.first,
@@ -159,6 +165,12 @@ async def refuse(_: Request, error: Exception) -> Response:
     )
     response.headers.update(error.headers or {})
     return response
+
+
+@app.exception_handler(ConnectionCut)
+async def hang_up(request: Request, _: Exception) -> Response:
+    crash_point.hang_up(request.client)
+    return Response()  # reaches nobody
 
 
 @app.exception_handler(AllocatorInvariantError)

@@ -19,9 +19,11 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+import timestamp_points as points
 from timestamp_contract import SERVER_COUNT, TIMESTAMP_MAX
 
 FILE_NAME = "reservation.json"
@@ -48,11 +50,16 @@ class ReservationFile:
         self._server_id = server_id
         self._reserved_until = 0
         self._marked = False
+        self._reach: Callable[[str], None] = _pass_by
 
     @classmethod
-    def open(cls, folder: Path, server_id: int) -> Self:
-        """Lock the folder and read the bound (0 at a first start). Raises StateFolderError."""
+    def open(cls, folder: Path, server_id: int, reach: Callable[[str], None] | None = None) -> Self:
+        """Lock the folder and read the bound (0 at a first start). Raises StateFolderError.
+
+        `reach` is told each crash point. Handed in: as a repair tool, this file runs where nothing else can be imported.
+        """
         file = cls._lock(folder, server_id)
+        file._reach = reach or _pass_by
         try:
             file._reserved_until = file._read_bound()
         except BaseException:
@@ -79,11 +86,14 @@ class ReservationFile:
             raise ValueError(f"bound {reserved_until} is not between {self._reserved_until} and {TIMESTAMP_MAX}")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(TEMPORARY_NAME, dir_fd=self._folder_fd)
+        self._reach(points.WRITE)
         self._write_new(TEMPORARY_NAME, _encode(self._server_id, reserved_until))
+        self._reach(points.RENAME)
         os.rename(TEMPORARY_NAME, FILE_NAME, src_dir_fd=self._folder_fd, dst_dir_fd=self._folder_fd)
         if not self._marked:
             with contextlib.suppress(FileExistsError):
                 self._write_new(MARKER_NAME, _MARKER_TEXT.encode())
+        self._reach(points.SYNC_FOLDER)
         os.fsync(self._folder_fd)
         self._marked = True
         self._reserved_until = reserved_until
@@ -162,6 +172,10 @@ class ReservationFile:
             stream.write(content)
             stream.flush()
             os.fsync(fd)
+
+
+def _pass_by(_: str) -> None:
+    """A crash point that nobody watches."""
 
 
 def _encode(server_id: int, reserved_until: int) -> bytes:

@@ -10,6 +10,8 @@ come meanwhile queue behind it. Without a turn a large request could be overtake
 import asyncio
 import logging
 
+import crash_point
+import timestamp_points as points
 from reservation_file import ReservationFile
 from timestamp_allocator import ReservationNeeded, TimestampAllocator, TimestampRange
 
@@ -88,6 +90,7 @@ class TimestampServer:
 
     async def _reserve(self, reserve_until: int) -> None:
         await asyncio.to_thread(self._file.reserve, reserve_until)
+        crash_point.reach(points.LEARN)
         self._allocator.reserved(reserve_until)
 
     def _end_extension(self, extension: asyncio.Task[None]) -> None:

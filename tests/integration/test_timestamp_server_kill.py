@@ -22,6 +22,8 @@ import pytest
 from local_process import port_is_free
 
 SERVICE_DIR = Path(__file__).resolve().parents[2] / "timestamp-service"
+# of the coordinator it uses one file, crash_point.py
+IMPORTS = {"PYTHONPATH": str(SERVICE_DIR.parent / "coordinator")}
 SERVER_IDS = (1, 2)
 CLIENTS_PER_SERVER = 4
 KILLS_PER_SERVER = 5
@@ -42,7 +44,9 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = os.environ | {
+        environment = {
+            **os.environ,
+            **IMPORTS,
             "SERVER_ID": str(self.server_id),
             "STATE_DIR": str(self._state_dir),
             "RESERVATION_WINDOW": str(WINDOW),
@@ -181,7 +185,7 @@ def wait_for_more_answers(history: History, count: int) -> None:
 def test_a_second_process_on_the_same_state_folder_ends_with_a_sentence(
     servers: list[ServerProcess], tmp_path: Path
 ) -> None:
-    environment = os.environ | {"SERVER_ID": "1", "STATE_DIR": str(tmp_path / "timestamp-1")}
+    environment = os.environ | IMPORTS | {"SERVER_ID": "1", "STATE_DIR": str(tmp_path / "timestamp-1")}
     command = [sys.executable, "-m", "uvicorn", "main:app", "--app-dir", str(SERVICE_DIR), "--port", "0"]
     second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_TIMEOUT_S)
     assert second.returncode != 0
