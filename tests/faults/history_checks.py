@@ -1,0 +1,74 @@
+"""Every checker over one history. As a script it judges a saved one: `python tests/faults/history_checks.py history.jsonl`.
+
+The totals count what the promises name; they are sums of the checkers' anomalies, and say nothing that those do not.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import list_append_checker
+import register_checker
+import witness_checker
+from anomaly import Anomaly
+from history import History, Outcome
+
+
+@dataclass
+class Totals:
+    """What a run of any length comes to."""
+
+    acknowledged_writes: int = 0
+    failed: int = 0
+    unknown: int = 0
+    lost: int = 0
+    duplicates: int = 0
+    stale_reads: int = 0
+    other_anomalies: int = 0
+    nodes_that_differ: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.acknowledged_writes} acknowledged writes, {self.lost} lost, {self.duplicates} duplicates, "
+            f"{self.stale_reads} stale strong reads, {self.other_anomalies} other anomalies, "
+            f"{self.nodes_that_differ} nodes with differing rows ({self.failed} requests failed, {self.unknown} unknown)"
+        )
+
+    def count(self, history: History, anomalies: list[Anomaly]) -> None:
+        for operation in history.operations:
+            self.acknowledged_writes += operation.is_write and operation.outcome is Outcome.OK
+            self.failed += operation.outcome is Outcome.FAIL
+            self.unknown += operation.outcome is Outcome.INFO
+        for anomaly in anomalies:
+            name = anomaly.name.lower()
+            if "lost" in name:
+                self.lost += 1
+            elif "duplicate" in name:
+                self.duplicates += 1
+            elif "realtime" in name or "stale" in name:
+                self.stale_reads += 1
+            else:
+                self.other_anomalies += 1
+
+
+def check_all(history: History) -> list[Anomaly]:
+    return [
+        *list_append_checker.check(history),
+        *register_checker.check(history),
+        *witness_checker.check(history),
+    ]
+
+
+def main() -> int:
+    history = History.load(Path(sys.argv[1]))
+    anomalies = check_all(history)
+    for anomaly in anomalies:
+        print(anomaly)
+    totals = Totals()
+    totals.count(history, anomalies)
+    print(totals)
+    return 1 if anomalies else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""One round of the nemesis: clients at work, faults in the middle, and then the proof that nothing was harmed.
+
+A round ends only when everything is healed: writes are taken again, all nodes are level members, and hold equal rows.
+What a client was told is then checked against all that can be read (history_checks.py), and the round's rows are
+removed, so that the next round begins like the first.
+
+A process that ends by itself is a failure too, whatever the cluster makes of it: the coordinator ends itself at a breach
+of an invariant, and a start would hide that.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import fault_actions
+from equal_nodes import wait_until_equal
+from fault_actions import Struck
+from fault_cluster import FaultCluster
+from fault_schedule import KILL, LOST_DISK, POWER_CUT, RESTART, Round
+from history import History, Outcome
+from history_checks import Totals, check_all
+from recording_client import Connection
+from workload import RoundKeys, Workload
+
+CALM_WRITES = 60
+WRITES_AGAIN_S = 30.0
+"""Twice the longest pause between elections and a start of a node; what takes longer is stuck."""
+EQUAL_S = 15.0
+OVERLAP_SHARE = 0.5
+ENDS_PROCESSES = (KILL, LOST_DISK, POWER_CUT, RESTART)
+
+
+class Anomalous(AssertionError):
+    """A promise was broken; the message is the evidence in short."""
+
+
+@dataclass
+class RoundReport:
+    """What a round came to, in one line."""
+
+    planned: Round
+    struck: list[str] = field(default_factory=list)
+    history: History = field(default_factory=History)
+    level_after_s: float = 0.0
+
+    def _count(self, outcome: Outcome) -> int:
+        return sum(operation.outcome is outcome for operation in self.history.operations)
+
+    def longest_pause_s(self) -> float:
+        """Longest time without an acknowledged write."""
+        times = sorted(
+            operation.returned_ns or 0
+            for operation in self.history.operations
+            if operation.is_write and operation.outcome is Outcome.OK
+        )
+        return max((later - earlier for earlier, later in pairwise(times)), default=0) / 1e9
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{self._count(outcome)} {outcome.value}" for outcome in Outcome)
+        what = "; and ".join(self.struck) or str(self.planned)
+        return (
+            f"round {self.planned.number}: {what} | {counts} | longest pause {self.longest_pause_s():.1f} s"
+            f" | level after {self.level_after_s:.1f} s"
+        )
+
+
+async def _run_statements(cluster: FaultCluster, statements: list[str]) -> None:
+    """Statements that may be run twice: one that was taken although its answer was lost answers 409."""
+    connection = Connection(cluster.handle.port("coordinator"))
+    deadline_s = time.monotonic() + WRITES_AGAIN_S
+    for sql in statements:
+        while True:
+            status, body = await connection.query(sql)
+            if status in (200, 409):
+                break
+            assert time.monotonic() < deadline_s, f"{sql[:80]}: {status} {body}"
+            await asyncio.sleep(0.1)
+    connection.close()
+
+
+async def _acknowledged_more(workload: Workload, writes: int) -> None:
+    target = workload.acknowledged + writes
+    try:
+        async with asyncio.timeout(WRITES_AGAIN_S):
+            while workload.acknowledged < target:  # noqa: ASYNC110 (the load is not made for tests to listen to)
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise Anomalous(f"no {writes} writes were acknowledged within {WRITES_AGAIN_S} s") from None
+
+
+async def _strike(cluster: FaultCluster, planned: Round, report: RoundReport) -> set[str]:
+    """All faults of the round, overlapping; answers with the processes that may be down when they are undone."""
+    struck: list[Struck] = []
+    for number, fault in enumerate(planned.faults):
+        struck.append(await asyncio.to_thread(fault_actions.strike, cluster, fault))
+        report.struck.append(str(struck[-1]))
+        is_last = number == len(planned.faults) - 1
+        await asyncio.sleep(fault.seconds if is_last else fault.seconds * OVERLAP_SHARE)
+    ended = {name for each in struck if each.fault.name in ENDS_PROCESSES for name in each.names}
+    _nobody_ended_by_itself(cluster, ended)
+    for each in struck:
+        await asyncio.to_thread(fault_actions.undo, cluster, each)
+    return ended
+
+
+def _nobody_ended_by_itself(cluster: FaultCluster, may_be_down: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    missing = set(cluster.handle.pids()) - cluster.running() - may_be_down
+    if missing:
+        raise Anomalous(f"{', '.join(sorted(missing))} ended by itself")
+
+
+async def run_round(
+    cluster: FaultCluster, planned: Round, seed: int, totals: Totals, report: RoundReport, clients: int = 16
+) -> None:
+    """Raises Anomalous with the reason; `report.history` is what the clients saw, in either case."""
+    keys = RoundKeys.of_round(planned.number)
+    await _run_statements(cluster, keys.statements_that_make_them())
+    workload = Workload(cluster.handle.port("coordinator"), keys, f"{seed}/{planned.number}", clients)
+    report.history = workload.history
+    running = asyncio.create_task(workload.run())
+    try:
+        await _acknowledged_more(workload, CALM_WRITES)
+        await _strike(cluster, planned, report)
+        await _acknowledged_more(workload, CALM_WRITES)
+    finally:
+        workload.stop()
+        await running
+    await asyncio.to_thread(_nobody_ended_by_itself, cluster)
+    began_s = time.monotonic()
+    await asyncio.to_thread(cluster.wait_until_level)
+    report.level_after_s = time.monotonic() - began_s
+    try:
+        await asyncio.to_thread(wait_until_equal, cluster.handle, EQUAL_S)
+    except AssertionError:
+        totals.nodes_that_differ += 1
+        raise
+    await workload.read_everything()
+    anomalies = await asyncio.to_thread(check_all, workload.history)
+    totals.count(workload.history, anomalies)
+    if anomalies or workload.oddities:
+        raise Anomalous("\n".join([*map(str, anomalies), *workload.oddities]))
+    await _run_statements(cluster, keys.statements_that_remove_them())
+
+
+def seed_of_the_day() -> int:
+    """A new seed for a run that was given none."""
+    return random.SystemRandom().randrange(1_000_000)
