@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -54,10 +55,20 @@ class Cluster:
 
     def _running(self) -> dict[str, LocalProcess]:
         """The members that run. A child that a service started carries the mark too, but does not lead a session."""
-        found = [process for process in self._found() if process.leads_session and process.name in BY_NAME]
         # what was started a moment ago shows no mark while the kernel is exchanging its program
-        started = [process for process in self._started.values() if not local_process.is_gone(process)]
-        return {process.name: process for process in (*found, *started)}
+        started = {name: process for name, process in self._started.items() if not local_process.is_gone(process)}
+        return started | {name: processes[-1] for name, processes in self._processes().items()}
+
+    def _processes(self) -> dict[str, list[LocalProcess]]:
+        """The members' processes, a node's supervisor before its server. (Between two runs of the server it is alone.)"""
+        found: dict[str, list[LocalProcess]] = {}
+        for process in self._found():
+            name = process.name.removesuffix(local_process.SUPERVISOR)
+            if process.leads_session and name in BY_NAME:
+                found.setdefault(name, []).append(process)
+        for processes in found.values():
+            processes.sort(key=lambda process: not process.name.endswith(local_process.SUPERVISOR))
+        return found
 
     @contextlib.contextmanager
     def _command(self) -> Iterator[dict[str, LocalProcess]]:
@@ -149,7 +160,9 @@ class Cluster:
         environment = self.layout.node_environment(os.environ)
         for name in names:
             mysql_server.remove_stale_socket(self.layout.socket(name))
-            self._spawn(name, mysql_server.node_command(mysqld, self.layout.node_files(name)), environment)
+            command = mysql_server.node_command(mysqld, self.layout.node_files(name))
+            command = local_process.supervised(command, name=name, cluster_dir=self.layout.cluster_dir)
+            self._spawn(name, command, environment, suffix=local_process.SUPERVISOR)
         self._wait([self._started[name] for name in names], self._node_answers, START_S)
 
     def _start_services(self, names: Sequence[str], python: Path, passwords: Mapping[str, str]) -> None:
@@ -160,15 +173,16 @@ class Cluster:
             self._spawn(name, command, self.layout.service_environment(name, os.environ, passwords))
         self._wait([self._started[name] for name in names], self._service_answers, START_S)
 
-    def _spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._started[name] = local_process.spawn(
+    def _spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str], suffix: str = "") -> None:
+        process = local_process.spawn(
             command,
-            name=name,
+            name=name + suffix,
             cluster_dir=self.layout.cluster_dir,
             environment=environment,
             working_dir=ROOT,
             log=self.layout.log(name),
         )
+        self._started[name] = dataclasses.replace(process, name=name)
         # at once, and not only at the end: whoever interrupts us finds the pid
         self._publish()
 
@@ -234,10 +248,15 @@ class Cluster:
             return
         self._progress.waiting(f"stopping {', '.join(process.name for process in processes)}")
         timeout_s = max(STOP_S[BY_NAME[process.name].kind] for process in processes)
-        killed = local_process.terminate(processes, timeout_s)
+        killed = local_process.terminate([*self._supervisors(processes), *processes], timeout_s)
         for process in processes:
             how = f"did not stop in {timeout_s:.0f} s and was killed" if process in killed else "stopped"
             self._progress.say(f"{process.name} {how}")
+
+    def _supervisors(self, processes: Sequence[LocalProcess]) -> list[LocalProcess]:
+        """Those of the nodes among `processes`: they end with them, and before they could start them again."""
+        found = self._processes()
+        return [first for process in processes for first in found.get(process.name, [])[:-1]]
 
     def clean(self) -> None:
         """Remove what the runner made, by name: CLUSTER_DIR may be a folder that holds other things as well."""
@@ -286,10 +305,11 @@ class Cluster:
             if absent:
                 raise CannotRun(f"{', '.join(absent)} does not run: `make start NODE={absent[0]}`.")
             processes = [running[name] for name in names]
-            for process in processes:
+            targets = [*self._supervisors(processes), *processes] if number is signal.SIGKILL else processes
+            for process in targets:
                 local_process.send(process, number)
             deadline_s = time.monotonic() + STOP_S["node"]
-            while not all(has_effect[number](process) for process in processes):
+            while not all(has_effect[number](process) for process in targets):
                 if time.monotonic() > deadline_s:
                     raise CannotRun(f"{number.name} had no effect: look for a disk that does not answer.")
                 time.sleep(0.01)

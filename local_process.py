@@ -70,6 +70,25 @@ def _mark_of(pid: int) -> str | None:
     return None if found is None else os.fsdecode(found[len(prefix) :])
 
 
+SUPERVISOR = ".supervisor"
+"""Ending of the name of a process that only starts another one again."""
+RESTART_STATUS = 16
+"""With this a mysqld ends that wants to be started again (MYSQLD_RESTART_EXIT)."""
+_SUPERVISE = f"""
+while :; do
+  {MARK}=$0 MYSQLD_PARENT_PID=$$ setsid "$@"
+  [ $? -eq {RESTART_STATUS} ] || exit
+done
+"""
+
+
+def supervised(argv: Sequence[str], *, name: str, cluster_dir: Path) -> list[str]:
+    """A command that runs `argv` as a process of its own name and session, and once more whenever it ends with the wish for it:
+    a mysqld that has received a full copy of another's data starts anew with it, and asks for nothing else. One that was killed
+    or stopped stays away. The manual's supervisor is a service manager; a cluster in a folder has none."""
+    return ["/bin/sh", "-c", _SUPERVISE, str(cluster_dir / name), *argv]
+
+
 def find_processes(cluster_dir: Path) -> list[LocalProcess]:
     """Every living process that was started for this cluster, in the order of their pids."""
     found = []

@@ -21,6 +21,7 @@ class CoordinatorSettings(BaseSettings):
     database: str = Field(default="distributed_db", pattern=r"^[A-Za-z0-9_]+$")
     coordinator_db_password: SecretStr
     reader_db_password: SecretStr
+    cloner_db_password: SecretStr
     timestamp_urls: str = "http://127.0.0.1:8001,http://127.0.0.1:8002"
     metrics_url: str = "http://127.0.0.1:8003"
     cabinet_url: str = "http://127.0.0.1:8004"
@@ -42,6 +43,13 @@ class CoordinatorSettings(BaseSettings):
     fence_timeout_ms: int = Field(default=2_000, ge=10)
     store_timeout_ms: int = Field(default=60_000, ge=100)
     """Bound of one command that runs users' statements. A dead node is noticed by its missing confirmation, not by this."""
+    copy_timeout_ms: int = Field(default=6 * 3_600_000, ge=1_000)
+    """Bound of a full copy of a node's data."""
+    log_retention_mb: int = Field(default=256, ge=1)
+    """Payload that each node's log keeps; a node that was away for longer than that gets a full copy."""
+    log_retention_s: int = Field(default=86_400, ge=1)
+    """Older rows go, however few they are."""
+    log_check_ms: int = Field(default=5_000, ge=10)
     heartbeat_ms: int = Field(default=250, ge=10)
     idle_flush_ms: int = Field(default=10, ge=1)
     advice_interval_ms: int = Field(default=500, ge=50)
@@ -91,6 +99,9 @@ class CoordinatorSettings(BaseSettings):
             heartbeat_ns=self.heartbeat_ms * MILLISECOND_NS,
             idle_flush_ns=self.idle_flush_ms * MILLISECOND_NS,
             pending_max=self.pending_writes_max,
+            log_bytes_max=self.log_retention_mb << 20,
+            log_age_us_max=self.log_retention_s * 1_000_000,
+            log_check_ns=self.log_check_ms * MILLISECOND_NS,
         )
 
 

@@ -58,11 +58,13 @@ class Coordinator:
             confirm_s=settings.confirm_timeout_ms / 1000,
             fence_s=settings.fence_timeout_ms / 1000,
             store_s=settings.store_timeout_ms / 1000,
+            copy_s=settings.copy_timeout_ms / 1000,
         )
         password = settings.coordinator_db_password.get_secret_value()
+        cloner_password = settings.cloner_db_password.get_secret_value()
         nodes = {
-            name: MySQLNode(name, host, port, password, settings.database, timeouts)
-            for name, (host, port) in addresses.items()
+            name: MySQLNode(name, addresses, password, cloner_password, settings.database, timeouts)
+            for name in addresses
         }
         self.readers = {
             name: NodeReader(

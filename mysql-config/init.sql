@@ -2,7 +2,7 @@
 -- only thing that is not in the replication log: all four nodes must run the same text.
 --
 -- ${…} is filled in from the environment by whoever runs this file (the server itself cannot read an environment):
---   COORDINATOR_DB_PASSWORD  READER_DB_PASSWORD  COLLECTOR_DB_PASSWORD
+--   COORDINATOR_DB_PASSWORD  READER_DB_PASSWORD  COLLECTOR_DB_PASSWORD  CLONER_DB_PASSWORD
 -- Times and logs: see coordinator/DESIGN.md, "What each node stores".
 
 CREATE DATABASE IF NOT EXISTS distributed_db CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci;
@@ -12,7 +12,8 @@ CREATE DATABASE IF NOT EXISTS _replication CHARACTER SET utf8mb4 COLLATE utf8mb4
 -- fence and a write of the old owner can never both be committed.
 CREATE TABLE IF NOT EXISTS _replication.meta (
   id                  TINYINT UNSIGNED NOT NULL PRIMARY KEY,
-  cluster_id          VARCHAR(36)      NOT NULL,
+  cluster_id          VARCHAR(36)      NOT NULL COMMENT 'empty: counts for no quorum',
+  node                VARCHAR(64)      NOT NULL COMMENT 'whose data this is: another name means that it is a copy',
   epoch               BIGINT UNSIGNED  NOT NULL,
   owner               VARCHAR(64)      NOT NULL,
   master              VARCHAR(64)      NOT NULL,
@@ -23,7 +24,8 @@ CREATE TABLE IF NOT EXISTS _replication.meta (
   CONSTRAINT meta_is_one_row CHECK (id = 1)
 ) ENGINE = InnoDB;
 
--- The log: one row carries a whole batch of entries. It is never empty: row 0 is the common beginning of all nodes.
+-- The log: one row carries a whole batch of entries. It is never empty: row 0 is the common beginning of all nodes, and when
+-- old rows are removed, the last applied one stays.
 CREATE TABLE IF NOT EXISTS _replication.log (
   last_timestamp      BIGINT UNSIGNED NOT NULL PRIMARY KEY,
   first_timestamp     BIGINT UNSIGNED NOT NULL,
@@ -31,12 +33,14 @@ CREATE TABLE IF NOT EXISTS _replication.log (
   previous_timestamp  BIGINT UNSIGNED NOT NULL,
   previous_epoch      BIGINT UNSIGNED NOT NULL,
   entries_total       BIGINT UNSIGNED NOT NULL COMMENT 'entries in this row and all before it',
+  bytes_total         BIGINT UNSIGNED NOT NULL COMMENT 'bytes of payload in this row and all before it',
+  now_us              BIGINT UNSIGNED NOT NULL COMMENT 'time of the batch: microseconds since 1970, UTC',
   payload             LONGBLOB        NOT NULL,
   checksum            BINARY(16)      NOT NULL COMMENT 'of this row chained to the checksum of the row before'
 ) ENGINE = InnoDB;
 
-INSERT IGNORE INTO _replication.meta VALUES (1, '', 0, '', '', 0, 0, 0, NULL);
-INSERT IGNORE INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, '', REPEAT('\0', 16));
+INSERT IGNORE INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, NULL);
+INSERT IGNORE INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\0', 16));
 
 CREATE TABLE IF NOT EXISTS distributed_db.users (
   id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -55,6 +59,7 @@ CREATE DEFINER = root@localhost TRIGGER distributed_db.users_timestamp BEFORE IN
 CREATE USER IF NOT EXISTS coordinator@'%' IDENTIFIED BY '${COORDINATOR_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS reader@'%'      IDENTIFIED BY '${READER_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS collector@'%'   IDENTIFIED BY '${COLLECTOR_DB_PASSWORD}';
+CREATE USER IF NOT EXISTS cloner@'%'      IDENTIFIED BY '${CLONER_DB_PASSWORD}';
 
 -- Writes users' rows and the log. SESSION_VARIABLES_ADMIN: it pins what a statement's result depends on.
 GRANT SELECT, INSERT, UPDATE, DELETE ON distributed_db.* TO coordinator@'%';
@@ -64,3 +69,5 @@ GRANT SESSION_VARIABLES_ADMIN ON *.* TO coordinator@'%';
 GRANT SELECT ON distributed_db.* TO reader@'%';
 -- Probes.
 GRANT SELECT ON _replication.* TO collector@'%';
+-- Full copies of a node's data (MySQL's clone plugin), on both ends. SYSTEM_VARIABLES_ADMIN: it names the donor. Runs no user's text.
+GRANT BACKUP_ADMIN, CLONE_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* TO cloner@'%';

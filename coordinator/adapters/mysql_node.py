@@ -1,7 +1,7 @@
 """A MySQL node as the protocol sees it: carries out one effect and returns its reply.
 
-Three connections a node, so that a long command never delays a short one: `writer` (batches and rows), `control` (fence,
-confirmation), `log` (reads of the log for other nodes' sake). Failures become CommandFailed with what may be concluded.
+Four connections a node, so that a long command never delays a short one: `writer` (batches and rows), `control` (fence,
+confirmation), `log` (node_log.py), `copier` (node_copy.py). Failures become CommandFailed with what may be concluded.
 
 Hard case: the fence finds its lock held by a transaction of a coordinator that is frozen, deposed, or this one's own before
 it reconnected. Waiting for it would hand the cluster to whoever sleeps: its connections are ended (KILL) and the fence tried
@@ -9,21 +9,26 @@ again. A plain read of the epoch would not do: a paused COMMIT was seen to be ac
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from adapters import audit, node_sql
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
-from replication.log import LogEnd, LogRow, Position
+from adapters.node_copy import NodeCopier, end_others
+from adapters.node_log import NodeLog, log_end_of, position_of
+from replication.log import Position
 from replication.messages import (
     Admit,
     Admitted,
+    Bare,
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
     Certainty,
     CommitBatch,
     ConfirmEpoch,
+    CopyData,
+    CopyEnded,
     Disturbed,
     Diverged,
     EpochSeen,
@@ -31,13 +36,12 @@ from replication.messages import (
     Executed,
     Fence,
     Fenced,
-    LogRead,
+    MeasureLog,
     Misplaced,
     NodeEffect,
     NodeStatus,
     Outbid,
     Outcome,
-    PositionsRead,
     PrepareRow,
     ReadLog,
     ReadPositions,
@@ -47,11 +51,12 @@ from replication.messages import (
     RowPrepared,
     RowsStored,
     StoreRows,
+    TruncateLog,
 )
 
 LOCK_HELD_ERRNO = 3572
 """FOR UPDATE NOWAIT found the row locked."""
-NO_SUCH_THREAD_ERRNO = 1094
+NOTHING_THERE_ERRNOS = frozenset({1049, 1146})  # no such database, no such table
 
 DISTURBANCES = frozenset(
     {
@@ -93,31 +98,47 @@ class CommandFailed(Exception):
 class NodeTimeouts:
     """How long each kind of command may take, in seconds."""
 
-    def __init__(self, *, connect_s: float, confirm_s: float, fence_s: float, store_s: float) -> None:
+    def __init__(self, *, connect_s: float, confirm_s: float, fence_s: float, store_s: float, copy_s: float) -> None:
         self.connect_s = connect_s
         self.confirm_s = confirm_s
         self.fence_s = fence_s
         self.store_s = store_s
+        self.copy_s = copy_s
 
 
 class MySQLNode:
     """One node's connections and commands."""
 
-    def __init__(self, name: str, host: str, port: int, password: str, database: str, timeouts: NodeTimeouts) -> None:
+    def __init__(
+        self,
+        name: str,
+        addresses: Mapping[str, tuple[str, int]],
+        password: str,
+        cloner_password: str,
+        database: str,
+        timeouts: NodeTimeouts,
+    ) -> None:
+        """`addresses`: of all nodes, since any may be the donor of a copy."""
         self.name = name
         self._timeouts = timeouts
+        host, port = addresses[name]
 
-        def session() -> MySQLSession:
-            return MySQLSession(
-                host,
-                port,
-                "coordinator",
-                password,
-                setup=[node_sql.SESSION, f"USE `{database}`"],
-                connect_timeout_s=timeouts.connect_s,
-            )
+        def session(*setup: str) -> MySQLSession:
+            setups = [node_sql.SESSION, *setup]
+            return MySQLSession(host, port, "coordinator", password, setup=setups, connect_timeout_s=timeouts.connect_s)
 
-        self._writer, self._control, self._log = session(), session(), session()
+        self._writer = session(f"USE `{database}`")
+        # a bare server has no such database
+        self._control, self._log = session(), session()
+        self._copier = NodeCopier(
+            host,
+            port,
+            cloner_password,
+            addresses,
+            connect_timeout_s=timeouts.connect_s,
+            timeout_s=timeouts.copy_s,
+        )
+        log = NodeLog(self._log, timeouts.store_s)
         self._batch_thread: int | None = None
         """The server's number of the connection that has the batch's transaction open."""
         self._handlers: dict[type, Callable[[Any], Awaitable[Reply]]] = {
@@ -128,8 +149,11 @@ class MySQLNode:
             CommitBatch: self._commit_batch,
             RollBackBatch: self._roll_back_batch,
             StoreRows: self._store_rows,
-            ReadLog: self._read_log,
-            ReadPositions: self._read_positions,
+            ReadLog: log.read,
+            ReadPositions: log.positions,
+            MeasureLog: log.measure,
+            TruncateLog: log.truncate,
+            CopyData: self._copy_data,
             ConfirmEpoch: self._confirm_epoch,
         }
 
@@ -147,7 +171,7 @@ class MySQLNode:
             raise CommandFailed(Certainty.NOT_APPLIED, f"refused: {refused}") from refused
 
     def close(self) -> None:
-        for session in (self._writer, self._control, self._log):
+        for session in (self._writer, self._control, self._log, self._copier):
             session.close()
 
     # ------------------------------------------------------------------------------------------ fence
@@ -158,10 +182,14 @@ class MySQLNode:
         async with self._control.lock:
             if not self._control.is_open:
                 self._log.close()
+                self._copier.close()
                 await self._control.open()
                 await self._audit()
             # all connections are older than the look, so all talk to the server that was looked at: one that is
             # restarted later (perhaps without its data) breaks them, and nothing but a fence opens them again
+            await self._copier.open()
+            if await self._is_bare():
+                return Bare()
             await self._writer.open()
             if not self._log.is_open:
                 await self._log.open()
@@ -169,10 +197,21 @@ class MySQLNode:
             if status.epoch > effect.epoch or (status.epoch == effect.epoch and status.owner != effect.owner):
                 await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
                 return Outbid(status)
+            await self._copier.end_others(self._timeouts.fence_s)
             owner = node_sql.quote(effect.owner)
             update = f"UPDATE _replication.meta SET epoch = {effect.epoch}, owner = {owner} WHERE id = 1"
             await self._control.run([update, "COMMIT"], self._timeouts.fence_s)
         return Fenced(status)
+
+    async def _is_bare(self) -> bool:
+        """Whether the server has none of our tables: a copy was cut short, or it was made by somebody else's hand."""
+        try:
+            await self._control.run([node_sql.FENCE, "COMMIT"], self._timeouts.fence_s)
+        except ServerError as error:
+            if error.errno not in NOTHING_THERE_ERRNOS:
+                raise
+            return True
+        return False
 
     async def _audit(self) -> None:
         results = await self._control.run(
@@ -201,16 +240,8 @@ class MySQLNode:
             await asyncio.sleep(0.005)  # the ended transaction is rolled back by its own thread
 
     async def _end_other_coordinators(self) -> None:
-        """End every connection of this account but ours: a user may see and end its own without a privilege."""
         ours = [session.thread_id for session in (self._writer, self._control, self._log)]
-        results = await self._control.run(["SHOW PROCESSLIST"], self._timeouts.fence_s)
-        for thread in results[0].rows:
-            if thread[0] not in ours and thread[1] == "coordinator":
-                try:
-                    await self._control.run([f"KILL {thread[0]}"], self._timeouts.fence_s)
-                except ServerError as error:
-                    if error.errno != NO_SUCH_THREAD_ERRNO:
-                        raise
+        await end_others(self._control, "coordinator", ours, self._timeouts.fence_s)
 
     async def _admit(self, effect: Admit) -> Reply:
         async with self._control.lock:
@@ -218,7 +249,8 @@ class MySQLNode:
             if (status.epoch, status.owner) != (effect.epoch, effect.owner):
                 await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
                 return Outbid(status)
-            update = f"UPDATE _replication.meta SET cluster_id = {node_sql.quote(effect.cluster_id)} WHERE id = 1"
+            names = f"cluster_id = {node_sql.quote(effect.cluster_id)}, node = {node_sql.quote(self.name)}"
+            update = f"UPDATE _replication.meta SET {names} WHERE id = 1"
             await self._control.run([update, "COMMIT"], self._timeouts.fence_s)
         return Admitted()
 
@@ -310,60 +342,16 @@ class MySQLNode:
         results = await self._writer.run([*LOOK, "ROLLBACK"], self._timeouts.fence_s)
         return Misplaced(status_of(results))
 
-    # ------------------------------------------------------------------------------------------ log
+    # ------------------------------------------------------------------------------------------ copies
 
-    async def _read_log(self, effect: ReadLog) -> Reply:
-        columns = "last_timestamp, first_timestamp, epoch, previous_timestamp, previous_epoch, entries_total"
-        async with self._log.lock:
-            sizes = await self._log.run(
-                [
-                    "SELECT last_timestamp, LENGTH(payload) FROM _replication.log"
-                    f" WHERE last_timestamp > {effect.after_timestamp} ORDER BY last_timestamp LIMIT 1000"
-                ],
-                self._timeouts.store_s,
-            )
-            upto, total = effect.after_timestamp, 0
-            for count, (timestamp, size) in enumerate(sizes[0].rows):
-                total += size
-                if total > effect.bytes_max and count > 0:
-                    break
-                upto = timestamp
-            before, rows, _ = await self._log.run(
-                [
-                    "SELECT epoch, last_timestamp, entries_total, checksum FROM _replication.log"
-                    f" WHERE last_timestamp <= {effect.after_timestamp} ORDER BY last_timestamp DESC LIMIT 1",
-                    f"SELECT {columns}, payload, checksum FROM _replication.log"
-                    f" WHERE last_timestamp > {effect.after_timestamp} AND last_timestamp <= {upto}"
-                    " ORDER BY last_timestamp",
-                    "COMMIT",
-                ],
-                self._timeouts.store_s,
-            )
-        if not before.rows:
-            raise CommandFailed(Certainty.NOT_APPLIED, f"the log does not reach back to {effect.after_timestamp}")
-        return LogRead(tuple(LogRow(*row) for row in rows.rows), log_end_of(before))
-
-    async def _read_positions(self, effect: ReadPositions) -> Reply:
-        async with self._log.lock:
-            results = await self._log.run(
-                [
-                    "SELECT epoch, last_timestamp FROM _replication.log WHERE last_timestamp"
-                    f" BETWEEN {effect.first_timestamp} AND {effect.last_timestamp} ORDER BY last_timestamp",
-                    "COMMIT",
-                ],
-                self._timeouts.store_s,
-            )
-        return PositionsRead(tuple(Position(epoch, timestamp) for epoch, timestamp in results[0].rows))
+    async def _copy_data(self, effect: CopyData) -> Reply:
+        await self._copier.copy(effect.donor)
+        return CopyEnded()
 
 
 GUARD_PLACE = 2
 """Behind START TRANSACTION and the lock."""
-LOOK = [node_sql.META, node_sql.LOG_END, node_sql.TAIL]
-
-
-def log_end_of(result: StatementResult) -> LogEnd:
-    epoch, timestamp, entries_total, checksum = cast(tuple[int, int, int, bytes], result.rows[0])
-    return LogEnd(Position(epoch, timestamp), entries_total, checksum)
+LOOK = [node_sql.META, node_sql.LOG_BEGIN, node_sql.LOG_END, node_sql.TAIL]
 
 
 def difference(storing: node_sql.Storing, results: list[StatementResult]) -> str:
@@ -377,13 +365,15 @@ def difference(storing: node_sql.Storing, results: list[StatementResult]) -> str
 
 def status_of(results: list[StatementResult]) -> NodeStatus:
     """Results of LOOK -> what the node says of itself."""
-    meta, log_end, tail = results[:3]
-    cluster_id, epoch, owner, master, committed, applied, applied_entries = meta.rows[0]
+    meta, log_begin, log_end, tail = results[:4]
+    cluster_id, node, epoch, owner, master, committed, applied, applied_entries = meta.rows[0]
     return NodeStatus(
         cluster_id=cluster_id,
+        node=node,
         epoch=epoch,
         owner=owner,
         master=master,
+        log_begin=position_of(log_begin),
         log_end=log_end_of(log_end),
         committed_timestamp=committed,
         applied_timestamp=applied,

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from replication.log import LogRow, Position
-from replication.messages import ExecuteBatch, PrepareRow, StoreRows
+from replication.messages import ExecuteBatch, MeasureLog, PrepareRow, StoreRows, TruncateLog
 
 GUARD_FAILED_ERRNO = 1242
 
@@ -28,12 +28,12 @@ must see what its former holder committed."""
 
 LOCK = "SELECT id FROM _replication.meta WHERE id = 1 FOR UPDATE"
 META = (
-    "SELECT cluster_id, epoch, owner, master, committed_timestamp, applied_timestamp, applied_entries"
+    "SELECT cluster_id, node, epoch, owner, master, committed_timestamp, applied_timestamp, applied_entries"
     " FROM _replication.meta WHERE id = 1"
 )
-LOG_END = (
-    "SELECT epoch, last_timestamp, entries_total, checksum FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1"
-)
+END_COLUMNS = "epoch, last_timestamp, entries_total, bytes_total, checksum"
+LOG_END = f"SELECT {END_COLUMNS} FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1"
+LOG_BEGIN = "SELECT epoch, last_timestamp FROM _replication.log ORDER BY last_timestamp LIMIT 1"
 TAIL = (
     "SELECT l.epoch, l.last_timestamp FROM _replication.log AS l, _replication.meta AS m"
     " WHERE m.id = 1 AND l.last_timestamp >= m.applied_timestamp ORDER BY l.last_timestamp"
@@ -60,6 +60,33 @@ def begin(epoch: int, owner: str, log_end: Position, applied_timestamp: int | No
     return ["START TRANSACTION", LOCK, guard(epoch, owner, log_end, applied_timestamp)]
 
 
+def measure_log(effect: MeasureLog) -> str:
+    """One row a probe, found by key."""
+    probes = (
+        f"(SELECT last_timestamp, bytes_total, now_us FROM _replication.log WHERE last_timestamp >= {timestamp}"
+        " ORDER BY last_timestamp LIMIT 1)"
+        for timestamp in effect.timestamps
+    )
+    return " UNION ".join(probes) + " ORDER BY last_timestamp"
+
+
+def truncate_log(effect: TruncateLog, rows_max: int) -> str:
+    """Removes the oldest rows, at most so many; what is not applied stays, and the row that the applied ones end with."""
+    return (
+        f"DELETE FROM _replication.log WHERE last_timestamp < {effect.before_timestamp}"
+        " AND last_timestamp < (SELECT applied_timestamp FROM _replication.meta WHERE id = 1)"
+        f" ORDER BY last_timestamp LIMIT {rows_max}"
+    )
+
+
+def allow_donor(host: str, port: int) -> str:
+    return f"SET GLOBAL clone_valid_donor_list = {quote(f'{host}:{port}')}"
+
+
+def clone(host: str, port: int, password: str) -> str:
+    return f"CLONE INSTANCE FROM cloner@{quote(host)}:{port} IDENTIFIED BY {quote(password)}"
+
+
 def seconds(now_us: int) -> str:
     return f"{now_us // 1_000_000}.{now_us % 1_000_000:06d}"
 
@@ -77,12 +104,12 @@ def pins(timestamp: int, insert_id: int, rand_seed: int) -> str:
 def insert_rows(rows: Iterable[LogRow]) -> str:
     values = ", ".join(
         f"({row.last_timestamp}, {row.first_timestamp}, {row.epoch}, {row.previous_timestamp}, {row.previous_epoch},"
-        f" {row.entries_total}, x'{row.payload.hex()}', x'{row.checksum.hex()}')"
+        f" {row.entries_total}, {row.bytes_total}, {row.now_us}, x'{row.payload.hex()}', x'{row.checksum.hex()}')"
         for row in rows
     )
     return (
         "INSERT INTO _replication.log (last_timestamp, first_timestamp, epoch, previous_timestamp, previous_epoch,"
-        f" entries_total, payload, checksum) VALUES {values}"
+        f" entries_total, bytes_total, now_us, payload, checksum) VALUES {values}"
     )
 
 

@@ -10,12 +10,12 @@ Only when *all* nodes answer and *all* logs are empty is this a new cluster: the
 """
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from replication.election_record import ElectionHistory
-from replication.log import Batch, LogWindow, Position, next_row
+from replication.log import Batch, LogWindow, next_row
 from replication.messages import Admit, Fenced
 from replication.progress import NodeProgress, NodeState
 from replication.quorum import most_complete, rank_candidates
@@ -66,7 +66,8 @@ class Election:
         state.source = None
         self._shipping.forget()
         for node in state.nodes.values():
-            node.command = None
+            if node.state is not NodeState.COPYING:
+                node.command = None
         stable = state.now_ns - self._ended_ns >= state.settings.stable_ns
         self._in_a_row = 1 if stable else self._in_a_row + 1
         self._ended_ns = state.now_ns
@@ -105,7 +106,7 @@ class Election:
         self._unadmitted.clear()
         self._shipping.forget()
         for node in state.nodes.values():
-            if node.state is not NodeState.QUARANTINED:
+            if node.state not in (NodeState.QUARANTINED, NodeState.COPYING):
                 self._shipping.fence(node)
 
     def _enter(self, step: ElectionStep) -> None:
@@ -216,7 +217,7 @@ class Election:
         node.command = None
         node.member = True
         assert node.status is not None
-        node.status = msgspec.structs.replace(node.status, cluster_id=self._state.cluster_id)
+        node.status = msgspec.structs.replace(node.status, cluster_id=self._state.cluster_id, node=node.name)
         if not self._unadmitted:
             self._decide(self._state.fenced_members())
         return True
@@ -233,10 +234,16 @@ class Election:
         # a new cluster begins with the node that is named first
         recorded = status.master or next(iter(state.nodes))
         incumbent = self.preferred if self.preferred in ends else recorded
-        ranking = rank_candidates(sorted(ends), incumbent, state.ranking)
+        # completeness is a filter: who cannot be brought level from the log that is there cannot lead
+        reaches_back = [
+            node.name
+            for node in members
+            if node.status is not None and node.applied_timestamp >= status.log_begin.timestamp
+        ]
+        ranking = rank_candidates(sorted(reaches_back), incumbent, state.ranking)
         # one that failed as master is taken only if there is no other
         state.master = next((name for name in ranking if name not in self.suspects), ranking[0])
-        self.history.ranked(ranking, self._rejections(ends))
+        self.history.ranked(ranking, self._rejections(ranking))
         noop_timestamp = status.log_end.position.timestamp + 1
         state.window.append(next_row(status.log_end, state.epoch, Batch(state.wall_us, ()), noop_timestamp))
         self._enter(ElectionStep.LEVELLING)
@@ -245,14 +252,13 @@ class Election:
             if node.state is NodeState.MATCHING:
                 self._shipping.match(node)
 
-    def _rejections(self, candidates: Mapping[str, Position]) -> dict[str, str]:
+    def _rejections(self, candidates: Sequence[str]) -> dict[str, str]:
         """Why nodes were passed over, for people."""
         rejected = {name: "it failed as master" for name in sorted(self.suspects) if name in candidates}
         for node in self._state.nodes.values():
             if node.name not in candidates:
-                rejected[node.name] = node.reason or (
-                    "no member: it lost its data" if node.fenced else node.state.value
-                )
+                what = "its log ends before the others' begin" if node.member else "no member: it lost its data"
+                rejected[node.name] = node.reason or (what if node.fenced else node.state.value)
         return rejected
 
     # ------------------------------------------------------------------------------------------ serve

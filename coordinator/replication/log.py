@@ -63,6 +63,10 @@ class LogRow(msgspec.Struct, frozen=True):
     previous_timestamp: int
     previous_epoch: int
     entries_total: int
+    bytes_total: int
+    """Bytes of payload in this row and all before it: what lies between two rows is known without reading it."""
+    now_us: int
+    """The batch's time, for those that look for old rows without reading payloads."""
     payload: bytes
     checksum: bytes
 
@@ -80,10 +84,11 @@ class LogEnd(msgspec.Struct, frozen=True):
 
     position: Position
     entries_total: int
+    bytes_total: int
     checksum: bytes
 
 
-EMPTY_LOG_END = LogEnd(LOG_BEGIN, 0, NO_CHECKSUM)
+EMPTY_LOG_END = LogEnd(LOG_BEGIN, 0, 0, NO_CHECKSUM)
 
 
 class LogDamaged(Exception):
@@ -94,34 +99,41 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
 
 
-def _checksum(previous: LogEnd, epoch: int, first: int, last: int, entries_total: int, payload: bytes) -> bytes:
+def _checksum(previous: LogEnd, numbers: tuple[int, ...], payload: bytes) -> bytes:
+    """`numbers`: the row's own, in the order of `_numbers`."""
     digest = blake2b(previous.checksum, digest_size=CHECKSUM_BYTES)
-    header = (previous.position.epoch, previous.position.timestamp, epoch, first, last, entries_total)
+    header = (previous.position.epoch, previous.position.timestamp, *numbers)
     digest.update(b"".join(number.to_bytes(8, "big") for number in header))
     digest.update(payload)
     return digest.digest()
+
+
+def _numbers(row: LogRow) -> tuple[int, ...]:
+    return (row.epoch, row.first_timestamp, row.last_timestamp, row.entries_total, row.bytes_total, row.now_us)
 
 
 def next_row(end: LogEnd, epoch: int, batch: Batch, noop_timestamp: int = 0) -> LogRow:
     """The row that carries `batch` after `end`. A batch without entries takes `noop_timestamp` as its place."""
     first = batch.entries[0].timestamp if batch.entries else noop_timestamp
     last = batch.entries[-1].timestamp if batch.entries else noop_timestamp
-    entries_total = end.entries_total + len(batch.entries)
     payload = _encode(batch)
-    return LogRow(
+    row = LogRow(
         last_timestamp=last,
         first_timestamp=first,
         epoch=epoch,
         previous_timestamp=end.position.timestamp,
         previous_epoch=end.position.epoch,
-        entries_total=entries_total,
+        entries_total=end.entries_total + len(batch.entries),
+        bytes_total=end.bytes_total + len(payload),
+        now_us=batch.now_us,
         payload=payload,
-        checksum=_checksum(end, epoch, first, last, entries_total, payload),
+        checksum=NO_CHECKSUM,
     )
+    return msgspec.structs.replace(row, checksum=_checksum(end, _numbers(row), payload))
 
 
 def end_after(row: LogRow) -> LogEnd:
-    return LogEnd(row.position, row.entries_total, row.checksum)
+    return LogEnd(row.position, row.entries_total, row.bytes_total, row.checksum)
 
 
 def batch_of(row: LogRow) -> Batch:
@@ -137,7 +149,7 @@ def check_chain(end: LogEnd, rows: Sequence[LogRow]) -> None:
     for row in rows:
         if row.previous != end.position:
             raise LogDamaged(f"row {row.position} follows {row.previous}, but the log ends at {end.position}")
-        expected = _checksum(end, row.epoch, row.first_timestamp, row.last_timestamp, row.entries_total, row.payload)
+        expected = _checksum(end, _numbers(row), row.payload)
         if row.checksum != expected:
             raise LogDamaged(f"row {row.position} has checksum {row.checksum.hex()}, its bytes give {expected.hex()}")
         end = end_after(row)

@@ -9,7 +9,7 @@ import enum
 
 import msgspec
 
-from replication.log import Batch, Entry, LogEnd, LogRow, Position
+from replication.log import LOG_BEGIN, Batch, Entry, LogEnd, LogRow, Position
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -24,9 +24,13 @@ class NodeStatus(Value, frozen=True):
 
     cluster_id: str
     """Empty: the node is not (or no longer) a member; it counts for no quorum."""
+    node: str
+    """Whose data this is. Another name than the node's own: a copy, which has not promised what this node promised."""
     epoch: int
     owner: str
     master: str
+    log_begin: Position
+    """The oldest row that it still has: rows after it can be read there."""
     log_end: LogEnd
     committed_timestamp: int
     applied_timestamp: int
@@ -130,6 +134,10 @@ class Misplaced(Value, frozen=True):
     status: NodeStatus
 
 
+class Bare(Value, frozen=True):
+    """Answer to Fence: the server has no data of the cluster, not even an empty log. It took nothing."""
+
+
 class BatchExecuted(Value, frozen=True):
     outcomes: tuple[Outcome, ...]
     """One per entry, in order; ends early after a Disturbed one."""
@@ -166,8 +174,37 @@ class LogRead(Value, frozen=True):
     """End of the log before the first of `rows`."""
 
 
+class LogGone(Value, frozen=True):
+    """The rows that were asked for were removed here long ago."""
+
+    log_begin: Position
+
+
 class PositionsRead(Value, frozen=True):
     positions: tuple[Position, ...]
+    log_begin: Position = LOG_BEGIN
+    """The oldest row that the node still has."""
+
+
+class LogMark(Value, frozen=True):
+    """A row's place, and what lies before it."""
+
+    timestamp: int
+    bytes_total: int
+    now_us: int
+
+
+class LogMeasured(Value, frozen=True):
+    marks: tuple[LogMark, ...]
+    """Oldest first."""
+
+
+class LogTruncated(Value, frozen=True):
+    log_begin: Position
+
+
+class CopyEnded(Value, frozen=True):
+    """The node has all data of its donor, and restarts."""
 
 
 class Admitted(Value, frozen=True):
@@ -185,6 +222,7 @@ Reply = (
     Fenced
     | Outbid
     | Misplaced
+    | Bare
     | BatchExecuted
     | RowPrepared
     | BatchCommitted
@@ -192,7 +230,11 @@ Reply = (
     | RowsStored
     | Diverged
     | LogRead
+    | LogGone
     | PositionsRead
+    | LogMeasured
+    | LogTruncated
+    | CopyEnded
     | Admitted
     | EpochSeen
 )
@@ -260,7 +302,7 @@ class NodeCommand(Value, frozen=True):
 class Fence(NodeCommand, frozen=True):
     """Set (epoch, owner) where the node's epoch is lower, or is this very one; end whoever holds its lock.
 
-    Replies Fenced | Outbid.
+    Replies Fenced | Outbid | Bare.
     """
 
     epoch: int
@@ -268,7 +310,10 @@ class Fence(NodeCommand, frozen=True):
 
 
 class Admit(NodeCommand, frozen=True):
-    """Make the node a member of the cluster. Replies Admitted | Outbid."""
+    """Make the node a member of the cluster, or none where `cluster_id` is empty; its data is its own from now on.
+
+    Replies Admitted | Outbid.
+    """
 
     epoch: int
     owner: str
@@ -325,7 +370,7 @@ class StoreRows(NodeCommand, frozen=True):
 
 
 class ReadLog(NodeCommand, frozen=True):
-    """Rows after a timestamp, oldest first, up to so many bytes. Replies LogRead."""
+    """Rows after a timestamp, oldest first, up to so many bytes. Replies LogRead | LogGone."""
 
     after_timestamp: int
     bytes_max: int
@@ -336,6 +381,29 @@ class ReadPositions(NodeCommand, frozen=True):
 
     first_timestamp: int
     last_timestamp: int
+
+
+class MeasureLog(NodeCommand, frozen=True):
+    """For each timestamp, in order: the first row at or after it. Replies LogMeasured."""
+
+    timestamps: tuple[int, ...]
+
+
+class TruncateLog(NodeCommand, frozen=True):
+    """Remove the rows before a timestamp, but none that is not applied, and never the last applied one.
+
+    Replies LogTruncated. Needs no fence: what is applied is committed, and stands in the node's data.
+    """
+
+    before_timestamp: int
+
+
+class CopyData(NodeCommand, frozen=True):
+    """Replace all data of the node by a copy of the donor's, and restart it. Only over the connection that the last Fence
+    opened, so a later fence of anybody prevents it. Replies CopyEnded.
+    """
+
+    donor: str
 
 
 class ConfirmEpoch(NodeCommand, frozen=True):
@@ -418,6 +486,9 @@ NodeEffect = (
     | StoreRows
     | ReadLog
     | ReadPositions
+    | MeasureLog
+    | TruncateLog
+    | CopyData
     | ConfirmEpoch
 )
 Effect = (

@@ -5,6 +5,9 @@ A node goes  AWAY -> FENCING -> MATCHING -> LEVEL, and back to AWAY whenever a c
   FENCING    a Fence is under way
   MATCHING   fenced in our epoch; the common point of its log and ours is being looked up
   LEVEL      its log is a prefix of ours, up to `log_end`: it can be sent rows
+  BEHIND     fenced in our epoch, but the rows that it lacks are nowhere any more: it needs a full copy
+  BARE       its server answers, but has no data at all: it needs a full copy
+  COPYING    its data is being replaced by a copy of its donor's; then its server restarts, and it is AWAY
   QUARANTINED  it applied something that the log does not have, or belongs to another cluster: never used
 
 At most one storing command is under way on a node, so its state is known whenever the next is made.
@@ -21,6 +24,9 @@ class NodeState(enum.Enum):
     FENCING = "fencing"
     MATCHING = "matching"
     LEVEL = "level"
+    BEHIND = "behind"
+    BARE = "bare"
+    COPYING = "copying"
     QUARANTINED = "quarantined"
 
 
@@ -46,19 +52,27 @@ class NodeProgress:
         """How far its log is ours."""
         self.disk_end: Position | None = None
         """Where its log ends on its disk: past `log_end` while it still has rows that lost an election."""
+        self.log_begin = LOG_BEGIN
+        """The oldest row that it still has, as far as we know."""
         self.applied_timestamp = 0
+        self.donor: str | None = None
+        """Of the copy under way."""
+        self.copy_failures = 0
+        self.copy_at_ns = 0
+        """Not before this is the next copy begun."""
         self.status: NodeStatus | None = None
         self.command: int | None = None
         """The storing command under way."""
         self.retry_at_ns = 0
         self.failures = 0
         self.confirm_command: int | None = None
+        self.truncate_command: int | None = None
         self.reads_under_way = 0
         self.read_latency_ns = 0.0
 
     @property
     def fenced(self) -> bool:
-        return self.state in (NodeState.MATCHING, NodeState.LEVEL)
+        return self.state in (NodeState.MATCHING, NodeState.LEVEL, NodeState.BEHIND)
 
     @property
     def log_position(self) -> Position:
@@ -73,9 +87,14 @@ class NodeProgress:
         """It was fenced into `fenced_epoch` and told its state as it was before: from here on we know it exactly.
 
         One that is behind what it acknowledged before came back with an old copy of its data (positions only grow: a dropped
-        tail is followed by rows of a greater epoch in the same transaction).
+        tail is followed by rows of a greater epoch in the same transaction). One whose data is another node's has promised
+        nothing itself.
         """
-        forgot = status.epoch < self.promised_epoch or status.log_end.position < self.acknowledged_end
+        forgot = (
+            status.epoch < self.promised_epoch
+            or status.log_end.position < self.acknowledged_end
+            or status.node != self.name
+        )
         # one whose disk says that it is no member need not be told so again
         self.distrusted = bool(status.cluster_id) and (self.distrusted or forgot)
         self.promised_epoch = fenced_epoch
@@ -87,6 +106,7 @@ class NodeProgress:
         self.probation = None
         self.log_end = None
         self.disk_end = status.log_end.position
+        self.log_begin = status.log_begin
         self.applied_timestamp = status.applied_timestamp
         self.command = None
         self.failures = 0
@@ -97,6 +117,8 @@ class NodeProgress:
         self.reason = reason
         self.command = None
         self.confirm_command = None
+        self.truncate_command = None
+        self.donor = None
         self.log_end = None
         self.disk_end = None
         self.failures += 1
@@ -107,7 +129,18 @@ class NodeProgress:
         self.reason = reason
         self.command = None
         self.confirm_command = None
+        self.truncate_command = None
         self.member = False
+
+    def needs_copy(self, reason: str, *, bare: bool = False) -> None:
+        """The log cannot fill it any more. While it waits it still counts as a voter, unless it is bare."""
+        self.state = NodeState.BARE if bare else NodeState.BEHIND
+        self.reason = reason
+        self.command = None
+        self.log_end = None
+        if bare:
+            self.member = False
+            self.status = None
 
     def level_at(self, position: Position) -> None:
         """Its log is ours up to `position`; what it has after that lost an election and is dropped with the next rows."""

@@ -8,20 +8,26 @@ what a node's failure and another coordinator's epoch mean to all of them.
 from collections.abc import Sequence
 
 from replication import invariants
+from replication.copying import Copying
 from replication.election import Election, ElectionStep
 from replication.log import LogDamaged
 from replication.messages import (
     Admitted,
     AdviceArrived,
+    Bare,
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
+    CopyEnded,
     Diverged,
     Effect,
     EpochSeen,
     Event,
     Fenced,
+    LogGone,
+    LogMeasured,
     LogRead,
+    LogTruncated,
     Misplaced,
     NodeFailed,
     NodeReplied,
@@ -41,6 +47,7 @@ from replication.messages import (
 )
 from replication.progress import NodeProgress, NodeState
 from replication.reads import ReadPath
+from replication.retention import Retention
 from replication.shipping import Shipping
 from replication.state import Phase, ReplicationSettings, ReplicationState
 from replication.switchover import Switchover
@@ -64,6 +71,8 @@ class Replicator:
         self.writes = WritePath(self.state, self.shipping, self.reads)
         self.election = Election(self.state, self.shipping)
         self.switchover = Switchover(self.state, self.writes, self._elect)
+        self.copying = Copying(self.state)
+        self.retention = Retention(self.state, self.copying)
 
     def step(self, event: Event, now_ns: int, wall_us: int) -> list[Effect]:
         """Take one event. `now_ns` is monotonic; `wall_us` (microseconds since 1970) is only what NOW() will show."""
@@ -94,6 +103,8 @@ class Replicator:
         else:
             self._woken(event)
         self.switchover.advance()
+        self.copying.advance()
+        self.retention.advance()
         invariants.check(state, self.writes)
         return state.take_effects()
 
@@ -103,7 +114,8 @@ class Replicator:
     def wake_at_ns(self) -> int | None:
         """When `Woken` is due at the latest; None: only when something happens."""
         state = self.state
-        times = [self.writes.wake_at_ns, self.reads.wake_at_ns, self.switchover.wake_at_ns]
+        parts = (self.writes, self.reads, self.switchover, self.copying, self.retention)
+        times = [part.wake_at_ns for part in parts]
         if state.phase is Phase.SERVING:
             times.append(self.shipping.flush_at_ns)
         if state.phase in (Phase.ELECTING, Phase.SERVING):
@@ -149,6 +161,17 @@ class Replicator:
             else:
                 self._log_read(node, command, reply)
             return
+        if isinstance(reply, LogGone):
+            self.shipping.log_gone(command, reply)
+            if self.state.phase is Phase.ELECTING and state.nodes[state.master or node.name].state is NodeState.BEHIND:
+                self._elect(f"the log that {state.master} lacks was removed meanwhile")
+            return
+        if isinstance(reply, LogMeasured):
+            self.retention.measured(command, reply)
+            return
+        if isinstance(reply, LogTruncated):
+            self.retention.truncated(node, command, reply.log_begin)
+            return
         if isinstance(reply, EpochSeen):
             if reply.epoch > state.epoch:
                 self._outbid(node, reply.epoch, reply.owner)
@@ -172,6 +195,12 @@ class Replicator:
                 else:
                     node.take_status(reply.status, self.state.epoch)
                     self.shipping.match(node)
+            case Bare():
+                node.needs_copy("its server has no data: it needs a full copy", bare=True)
+                if self.state.phase is Phase.ELECTING:
+                    self.election.consider()
+            case CopyEnded():
+                self.copying.ended(node)
             case RowsStored():
                 node.stored(reply.log_end, reply.applied_timestamp)
                 self._rows_stored(node)
@@ -241,7 +270,8 @@ class Replicator:
         is_lookup = (
             self.shipping.lookup_failed(event.command, event.reason) or event.command == self.writes.fate_command
         )
-        if is_lookup or event.command in (node.command, node.confirm_command):
+        is_measure = self.retention.failed(event.command)
+        if is_lookup or is_measure or event.command in (node.command, node.confirm_command, node.truncate_command):
             self._lose(node, event.reason)
 
     def _lose(self, node: NodeProgress, reason: str) -> None:

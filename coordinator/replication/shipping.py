@@ -6,7 +6,8 @@ next append: one durable commit per replica and batch.
 
 Hard case: a node whose unapplied tail lost an election. Only rows after its applied timestamp can differ (applied means
 committed), so the last position of its tail that our log has is the common point; the rest is dropped with the next
-rows. A node that applied a row that our log lacks must be impossible: it is quarantined and reported.
+rows. A node that applied a row that our log lacks must be impossible: it is quarantined and reported. Where our log no
+longer reaches back to it nobody can tell, and the node gets a full copy (copying.py).
 """
 
 import msgspec
@@ -15,6 +16,7 @@ from replication.log import LOG_BEGIN, LogDamaged, LogRow, Position, batch_of, c
 from replication.messages import (
     Admit,
     Fence,
+    LogGone,
     LogRead,
     PositionsRead,
     ReadLog,
@@ -54,9 +56,8 @@ class Shipping:
         assert status is not None
         assert source is not None
         if node.distrusted and status.cluster_id:
-            state.report(
-                "error", f"{node.name} came back with an old copy of its data: it counts for nothing until it is level"
-            )
+            whose = "an old copy of its data" if status.node == node.name else f"a copy of {status.node}'s data"
+            state.report("warning", f"{node.name} came back with {whose}: it counts for nothing until it is level")
             self._disown(node)
         elif status.cluster_id not in ("", state.cluster_id):
             node.member = False
@@ -84,7 +85,7 @@ class Shipping:
         """The node belongs to no cluster any more: it is filled and tried like an empty one."""
         assert node.status is not None
         node.distrusted = False
-        node.status = msgspec.structs.replace(node.status, cluster_id="")
+        node.status = msgspec.structs.replace(node.status, cluster_id="", node=node.name)
         self.match(node)
 
     def positions_read(self, command: int, reply: PositionsRead) -> None:
@@ -92,7 +93,9 @@ class Shipping:
         if node is None or node.state is not NodeState.MATCHING or node.status is None:
             return
         common = common_point(node.status, frozenset(reply.positions))
-        if common is None:
+        if common is None and node.status.applied_timestamp < reply.log_begin.timestamp:
+            self._leave_behind(node, reply.log_begin)
+        elif common is None:
             applied = node.status.tail[0] if node.status.tail else node.status.log_end.position
             self._quarantine(node, f"it applied {applied}, which the log does not have")
         else:
@@ -160,6 +163,18 @@ class Shipping:
         self._lookups[node.command] = node.name
         bytes_max = state.settings.chunk_bytes_max
         state.emit(ReadLog(state.source, node.command, after_timestamp, bytes_max))
+
+    def log_gone(self, command: int, reply: LogGone) -> None:
+        """The rows that a node lacks were removed from the authoritative log."""
+        node = self._lookup_done(command)
+        if node is not None and node.state is NodeState.LEVEL:
+            self._leave_behind(node, reply.log_begin)
+
+    def _leave_behind(self, node: NodeProgress, log_begin: Position) -> None:
+        node.needs_copy(
+            f"it has applied {node.applied_timestamp}, and the log begins at {log_begin}: it needs a full copy"
+        )
+        self._state.report("warning", f"{node.name}: {node.reason}")
 
     def log_read(self, command: int, reply: LogRead) -> None:
         """Raises LogDamaged where the rows are not what was written, or are not there."""

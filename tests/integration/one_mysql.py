@@ -37,7 +37,7 @@ DATABASE = "distributed_db"
 FIRST_PORT = 18_840
 START_TIMEOUT_S = 60
 PR_SET_PDEATHSIG = 1
-TIMEOUTS = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=20.0)
+TIMEOUTS = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=20.0, copy_s=60.0)
 
 THINGS = f"""CREATE TABLE {DATABASE}.things (
   id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -83,7 +83,7 @@ class OneMySQL:
         self.kill_connections("reader")
         self.root(
             "DELETE FROM _replication.log WHERE last_timestamp > 0",
-            "UPDATE _replication.meta SET cluster_id = '', epoch = 0, owner = '', master = '',"
+            "UPDATE _replication.meta SET cluster_id = '', node = '', epoch = 0, owner = '', master = '',"
             " committed_timestamp = 0, applied_timestamp = 0, applied_entries = 0, ddl_timestamp = NULL",
             f"TRUNCATE TABLE {DATABASE}.users",
             f"TRUNCATE TABLE {DATABASE}.things",
@@ -91,8 +91,9 @@ class OneMySQL:
 
     def node(self, timeouts: NodeTimeouts = TIMEOUTS) -> MySQLNode:
         """What one coordinator has of this node. Close it."""
-        password = self._passwords["COORDINATOR_DB_PASSWORD"]
-        return MySQLNode("node", "127.0.0.1", self.port, password, DATABASE, timeouts)
+        addresses = {"node": ("127.0.0.1", self.port)}
+        password, cloner_password = (self._passwords[f"{who}_DB_PASSWORD"] for who in ("COORDINATOR", "CLONER"))
+        return MySQLNode("node", addresses, password, cloner_password, DATABASE, timeouts)
 
     def reader(self, *, rows_max: int = 100, connections_max: int = 2, read_timeout_s: float = 5.0) -> NodeReader:
         """Close it."""

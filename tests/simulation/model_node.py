@@ -1,13 +1,15 @@
 """A MySQL node as a model: what `adapters/mysql_node.py` and a server do for one effect, without either.
 
-Durable: the meta row, the log, the applied entries. Not durable: the open transaction of the master, which holds the lock of the
-meta row, so that a fence ends it (the adapter kills its connection) and a crash makes it vanish.
+Durable: the meta row, the log (of the removed rows the last stays, as `log_base`), the applied entries. Not durable: the open
+transaction of the master, which holds the lock of the meta row, so that a fence ends it (the adapter kills its connection) and a
+crash makes it vanish.
 """
 
-from replication.log import EMPTY_LOG_END, LOG_BEGIN, Batch, Entry, LogEnd, LogRow, Position, end_after
+from replication.log import EMPTY_LOG_END, Batch, Entry, LogEnd, LogRow, Position, end_after
 from replication.messages import (
     Admit,
     Admitted,
+    Bare,
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
@@ -19,7 +21,12 @@ from replication.messages import (
     Executed,
     Fence,
     Fenced,
+    LogGone,
+    LogMark,
+    LogMeasured,
     LogRead,
+    LogTruncated,
+    MeasureLog,
     Misplaced,
     NodeEffect,
     NodeStatus,
@@ -35,6 +42,7 @@ from replication.messages import (
     RowPrepared,
     RowsStored,
     StoreRows,
+    TruncateLog,
 )
 
 DUPLICATE = Rejected(1062, "23000", "Duplicate entry")
@@ -59,19 +67,34 @@ class ModelNode:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.cluster_id = self.owner = self.master = ""
+        self.cluster_id = self.node = self.owner = self.master = ""
         self.epoch = self.committed = self.applied = 0
+        self.log_base: LogEnd = EMPTY_LOG_END
+        """The oldest row that is left; `log` has those after it."""
         self.log: list[LogRow] = []
+        self.is_bare = False
+        """A copy was cut short: there is not even an empty log."""
         self.data: list[Entry] = []
         self.open: OpenTransaction | None = None
 
     def copy(self) -> "ModelNode":
         """The disk alone, as a copied data folder has it."""
         other = ModelNode(self.name)
-        other.cluster_id, other.owner, other.master = self.cluster_id, self.owner, self.master
+        other.cluster_id, other.node, other.owner, other.master = self.cluster_id, self.node, self.owner, self.master
         other.epoch, other.committed, other.applied = self.epoch, self.committed, self.applied
-        other.log, other.data = list(self.log), list(self.data)
+        other.log_base, other.log, other.data = self.log_base, list(self.log), list(self.data)
+        other.is_bare = self.is_bare
         return other
+
+    def lay_bare(self) -> None:
+        """A copy begins with the removal of all data."""
+        self.become(ModelNode(self.name))
+        self.is_bare = True
+
+    def become(self, other: "ModelNode") -> None:
+        """A copy ends: all that is durable is `other`'s."""
+        name, self.__dict__ = self.name, other.copy().__dict__
+        self.name = name
 
     def crash(self) -> None:
         self.open = None
@@ -80,44 +103,58 @@ class ModelNode:
 
     @property
     def log_end(self) -> LogEnd:
-        return end_after(self.log[-1]) if self.log else EMPTY_LOG_END
+        return end_after(self.log[-1]) if self.log else self.log_base
+
+    def positions(self) -> list[Position]:
+        return [self.log_base.position, *(row.position for row in self.log)]
 
     def status(self) -> NodeStatus:
-        positions = [LOG_BEGIN, *(row.position for row in self.log)]
         return NodeStatus(
             cluster_id=self.cluster_id,
+            node=self.node,
             epoch=self.epoch,
             owner=self.owner,
             master=self.master,
+            log_begin=self.log_base.position,
             log_end=self.log_end,
             committed_timestamp=self.committed,
             applied_timestamp=self.applied,
             applied_entries=len(self.data),
-            tail=tuple(position for position in positions if position.timestamp >= self.applied),
+            tail=tuple(position for position in self.positions() if position.timestamp >= self.applied),
         )
 
     # ------------------------------------------------------------------------------------------ commands
 
     def carry_out(self, effect: NodeEffect, connection: str) -> Reply:
         """What the node answers to a command that came over `connection`. Raises CommandLost."""
+        if self.is_bare:
+            if isinstance(effect, Fence):
+                return Bare()
+            raise CommandLost("no such database")
         match effect:
             case Fence():
                 return self._fence(effect)
             case Admit():
                 if (self.epoch, self.owner) != (effect.epoch, effect.owner):
                     return Outbid(self.status())
-                self.cluster_id = effect.cluster_id
+                self.cluster_id, self.node = effect.cluster_id, self.name
                 return Admitted()
             case ConfirmEpoch():
                 return EpochSeen(self.epoch, self.owner)
             case ReadLog():
+                if effect.after_timestamp < self.log_base.position.timestamp:
+                    return LogGone(self.log_base.position)
                 before = [row for row in self.log if row.last_timestamp <= effect.after_timestamp]
                 after = [row for row in self.log if row.last_timestamp > effect.after_timestamp]
-                return LogRead(tuple(after), end_after(before[-1]) if before else EMPTY_LOG_END)
+                return LogRead(tuple(after), end_after(before[-1]) if before else self.log_base)
             case ReadPositions():
                 wanted = range(effect.first_timestamp, effect.last_timestamp + 1)
-                positions = [LOG_BEGIN, *(row.position for row in self.log)]
-                return PositionsRead(tuple(position for position in positions if position.timestamp in wanted))
+                found = tuple(position for position in self.positions() if position.timestamp in wanted)
+                return PositionsRead(found, self.log_base.position)
+            case MeasureLog():
+                return self._measure(effect)
+            case TruncateLog():
+                return self._truncate(effect)
             case ExecuteBatch():
                 return self._execute(effect, connection)
             case StoreRows():
@@ -125,6 +162,22 @@ class ModelNode:
             case PrepareRow() | CommitBatch() | RollBackBatch():
                 return self._in_transaction(effect, connection)
         raise AssertionError(effect)
+
+    def _measure(self, effect: MeasureLog) -> Reply:
+        base = LogMark(self.log_base.position.timestamp, self.log_base.bytes_total, 0)
+        marks = [base, *(LogMark(row.last_timestamp, row.bytes_total, row.now_us) for row in self.log)]
+        found = {
+            next((mark for mark in marks if mark.timestamp >= timestamp), marks[-1]) for timestamp in effect.timestamps
+        }
+        return LogMeasured(tuple(sorted(found, key=lambda mark: mark.timestamp)))
+
+    def _truncate(self, effect: TruncateLog) -> Reply:
+        before = min(effect.before_timestamp, self.applied)
+        gone = [row for row in self.log if row.last_timestamp <= before]
+        if gone:
+            self.log_base = end_after(gone[-1])
+            self.log = self.log[len(gone) :]
+        return LogTruncated(self.log_base.position)
 
     def _fence(self, effect: Fence) -> Reply:
         self.open = None

@@ -248,7 +248,7 @@ def apply_all(node: ModelNode) -> None:
 def member(name: str, *rows: tuple[int, ...], applied: bool = False) -> ModelNode:
     """A member of the cluster with these rows."""
     node = ModelNode(name)
-    node.cluster_id, node.master = "cluster", MASTER
+    node.cluster_id, node.node, node.master = "cluster", node.name, MASTER
     extend(node, *rows)
     if applied:
         apply_all(node)

@@ -5,7 +5,11 @@ from config import CoordinatorSettings, parse_nodes
 from pydantic import ValidationError
 
 FOUR = "a=h:1,b=h:2,c=h:3,d=h:4"
-PASSWORDS = {"COORDINATOR_DB_PASSWORD": "secret-c", "READER_DB_PASSWORD": "secret-r"}
+PASSWORDS = {
+    "COORDINATOR_DB_PASSWORD": "secret-c",
+    "READER_DB_PASSWORD": "secret-r",
+    "CLONER_DB_PASSWORD": "secret-l",
+}
 
 
 @pytest.fixture(autouse=True)

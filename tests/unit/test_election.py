@@ -421,7 +421,7 @@ def test_all_nodes_are_admitted_before_there_is_a_first_row() -> None:
 
 def test_a_node_of_another_cluster_is_quarantined_and_never_written_to() -> None:
     nodes = cluster()
-    nodes[REPLICA_3].cluster_id = "another cluster"
+    nodes[REPLICA_3].cluster_id, nodes[REPLICA_3].node = "another cluster", REPLICA_3
     bench = starting(nodes)
     bench.election()
     assert bench.state.nodes[REPLICA_3].state is NodeState.QUARANTINED

@@ -93,7 +93,9 @@ def test_logs_with_different_pasts_never_have_the_same_checksum(
     ours = rows_of(drawn)
     place = data.draw(st.integers(0, len(ours) - 1))
     end = end_after(ours[place - 1]) if place else EMPTY_LOG_END
-    theirs = [next_row(end, ours[place].epoch, Batch(-1, batch_of(ours[place]).entries), ours[place].last_timestamp)]
+    theirs = [
+        next_row(end, ours[place].epoch, Batch(1 << 50, batch_of(ours[place]).entries), ours[place].last_timestamp)
+    ]
     for row in ours[place + 1 :]:
         theirs.append(next_row(end_after(theirs[-1]), row.epoch, batch_of(row), row.last_timestamp))
     check_chain(end, theirs)
@@ -108,7 +110,7 @@ def test_a_payload_that_cannot_be_read_names_its_row() -> None:
 
 
 def test_a_noop_takes_the_place_that_it_is_given() -> None:
-    row = next_row(LogEnd(Position(2, 9), 5, bytes(16)), 3, Batch(0, ()), noop_timestamp=10)
+    row = next_row(LogEnd(Position(2, 9), 5, 0, bytes(16)), 3, Batch(0, ()), noop_timestamp=10)
     assert (row.position, row.first_timestamp, row.entries_total) == (Position(3, 10), 10, 5)
 
 
@@ -173,7 +175,7 @@ def test_the_log_refuses_a_row_that_does_not_follow_its_end() -> None:
 
 @pytest.mark.parametrize(("epoch", "timestamp"), [(2, 5), (2, 4), (1, 9)])
 def test_the_log_refuses_a_timestamp_or_an_epoch_that_does_not_grow(epoch: int, timestamp: int) -> None:
-    window = LogWindow(LogEnd(Position(2, 5), 0, bytes(16)), 1 << 20)
+    window = LogWindow(LogEnd(Position(2, 5), 0, 0, bytes(16)), 1 << 20)
     with pytest.raises(LogDamaged, match="does not grow"):
         window.append(row_after(window.end, epoch, timestamp))
     assert window.end.position == Position(2, 5)

@@ -143,7 +143,7 @@ def test_the_common_point_is_the_last_position_of_the_tail_that_our_log_has(
     tail: list[Position], ours: set[Position]
 ) -> None:
     tail.sort()
-    status = NodeStatus("cluster", 1, "", "", EMPTY_LOG_END, 0, 0, 0, tuple(tail))
+    status = NodeStatus("cluster", "node", 1, "", "", LOG_BEGIN, EMPTY_LOG_END, 0, 0, 0, tuple(tail))
     shared = [position for position in tail if position in ours]
     assert common_point(status, frozenset(ours)) == (shared[-1] if shared else None)
 
@@ -311,6 +311,6 @@ def test_what_a_store_applies_is_exactly_what_is_committed_and_not_applied() -> 
 
 
 def test_an_empty_log_end_is_the_log_s_beginning() -> None:
-    assert LogEnd(LOG_BEGIN, 0, bytes(16)) == EMPTY_LOG_END
+    assert LogEnd(LOG_BEGIN, 0, 0, bytes(16)) == EMPTY_LOG_END
     assert ModelNode(REPLICA_2).log_end == EMPTY_LOG_END
     assert serving_bench().nodes[REPLICA_1].log[0].previous == LOG_BEGIN

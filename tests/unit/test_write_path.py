@@ -1,5 +1,6 @@
 """The write path step by step (design section 4; PigPaxos and Cabinet: wait for enough, not for the chosen ones)."""
 
+import msgspec
 import pytest
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
@@ -378,17 +379,7 @@ def deposed_by(bench: Bench) -> None:
     """Another coordinator has taken the nodes over; ours learns it from the replica that it stores on."""
     store = bench.take(StoreRows, REPLICA_1)
     status = bench.nodes[REPLICA_1].status()
-    other = type(status)(
-        "cluster",
-        status.epoch + 1,
-        "coordinator-2",
-        REPLICA_2,
-        status.log_end,
-        status.committed_timestamp,
-        status.applied_timestamp,
-        status.applied_entries,
-        status.tail,
-    )
+    other = msgspec.structs.replace(status, epoch=status.epoch + 1, owner="coordinator-2", master=REPLICA_2)
     bench.reply(store, Misplaced(other))
 
 

@@ -1,0 +1,116 @@
+"""Full copies: how a node is filled that the log cannot fill any more, because its rows were removed, or its data is gone.
+
+MySQL's clone plugin copies another node's data while the cluster serves; then the server restarts with it (manual: "Cloning
+Remote Data"). What the copy lacks by then comes from the log like everything else.
+
+Invariants. A copy is no member: its meta row names the donor, so whoever fences it first writes on its disk that it belongs to
+nobody, and it counts only when it is level and a batch was committed without it. (Its data is as good as the donor's; what the
+node itself had promised is gone.) And a copy is begun only by who serves: then a commit quorum without that node has everything.
+
+Hard case: a coordinator that was frozen just before it sent the command. When it wakes, the node may be level in another's
+epoch, and wiping it would be a lost disk. So the command goes over a connection that the fence opened, and every fence ends the
+others' connections of that kind before it takes hold.
+
+A copy that is cut short leaves a bare server: it answers, has no data, votes for nothing, and is copied to again.
+"""
+
+from replication.messages import CopyData
+from replication.progress import NodeProgress, NodeState
+from replication.state import MILLISECOND_NS, Phase, ReplicationState
+
+PAUSE_NS = 1_000 * MILLISECOND_NS
+PAUSE_NS_MAX = 60_000 * MILLISECOND_NS
+DONOR_PATIENCE_NS = 10_000 * MILLISECOND_NS
+"""How long the donor may be away: the plugin would wait 5 minutes for it, another donor need not be waited for."""
+RESTART_NS = 120_000 * MILLISECOND_NS
+"""How long a node may take from the end of its copy until it is level."""
+
+
+class Copying:
+    """Begins copies, and gives up those whose donor is gone."""
+
+    def __init__(self, state: ReplicationState) -> None:
+        self._state = state
+        self._donor_seen_ns: dict[str, int] = {}
+        """Node that is being filled -> when its donor was last there."""
+        self._floors: dict[str, tuple[int, int]] = {}
+        """Node that is being filled -> (what its data will hold at least, until when that is believed)."""
+
+    def advance(self) -> None:
+        """Begin what can begin: after every change of a node's state and whenever time has passed."""
+        state = self._state
+        for node in state.nodes.values():
+            if node.state is NodeState.COPYING:
+                self._watch_donor(node)
+                self._hold_floor(node, self._floors[node.name][0])
+            elif node.state is NodeState.LEVEL and not node.member:
+                self._hold_floor(node, node.applied_timestamp)
+        if state.phase is not Phase.SERVING or any(n.state is NodeState.COPYING for n in state.nodes.values()):
+            return  # one at a time: the others are needed to serve
+        for node in state.nodes.values():
+            if node.state in (NodeState.BEHIND, NodeState.BARE) and node.copy_at_ns <= state.now_ns:
+                donor = self._donor()
+                if donor is not None:
+                    self._begin(node, donor)
+                return
+
+    def _donor(self) -> NodeProgress | None:
+        """A level member, rather not the master, which has enough to do; then the one that is furthest; then by name."""
+        level = [node for node in self._state.nodes.values() if node.state is NodeState.LEVEL and node.member]
+        master = self._state.master
+        return min(level, key=lambda node: (node.name == master, -node.applied_timestamp, node.name), default=None)
+
+    def _begin(self, node: NodeProgress, donor: NodeProgress) -> None:
+        state = self._state
+        node.state = NodeState.COPYING
+        node.member = False
+        node.status = None
+        node.donor = donor.name
+        node.reason = f"a full copy of {donor.name}'s data is being made"
+        node.command = state.next_command()
+        pause = min(PAUSE_NS * 2 ** min(node.copy_failures, 6), PAUSE_NS_MAX)
+        node.copy_failures += 1
+        node.copy_at_ns = state.now_ns + pause
+        self._donor_seen_ns[node.name] = state.now_ns
+        self._hold_floor(node, donor.applied_timestamp)
+        state.report("warning", f"{node.name}: {node.reason}")
+        state.emit(CopyData(node.name, node.command, donor.name))
+
+    def _watch_donor(self, node: NodeProgress) -> None:
+        state = self._state
+        assert node.donor is not None
+        if state.nodes[node.donor].state is NodeState.LEVEL or state.phase is not Phase.SERVING:
+            self._donor_seen_ns[node.name] = state.now_ns
+        elif state.now_ns - self._donor_seen_ns[node.name] >= DONOR_PATIENCE_NS:
+            state.lose_node(node, f"{node.donor} is away, of whose data it was to get a copy")
+
+    def ended(self, node: NodeProgress) -> None:
+        """The copy is complete and the server restarts: it is fenced as soon as it answers."""
+        state = self._state
+        state.report("info", f"{node.name} has a full copy of {node.donor}'s data and restarts")
+        node.copy_failures = 0
+        state.lose_node(node, f"it restarts with a copy of {node.donor}'s data")
+        node.failures = 0
+        node.retry_at_ns = state.now_ns + state.settings.retry_ns
+
+    # ------------------------------------------------------------------------------------------ the log's floor
+
+    def _hold_floor(self, node: NodeProgress, timestamp: int) -> None:
+        self._floors[node.name] = (timestamp, self._state.now_ns + RESTART_NS)
+
+    @property
+    def floor_timestamp(self) -> int | None:
+        """The log must not be truncated past this, or a node that is being filled would be behind again at once. A node that does
+        not come back after its copy holds nothing up for long."""
+        now_ns = self._state.now_ns
+        return min((timestamp for timestamp, until_ns in self._floors.values() if until_ns > now_ns), default=None)
+
+    @property
+    def wake_at_ns(self) -> int | None:
+        state = self._state
+        if state.phase is not Phase.SERVING:
+            return None
+        times = [node.copy_at_ns for node in state.nodes.values() if node.state in (NodeState.BEHIND, NodeState.BARE)]
+        if any(node.state is NodeState.COPYING for node in state.nodes.values()):
+            times = [state.now_ns + DONOR_PATIENCE_NS // 4]
+        return min(times, default=None)
