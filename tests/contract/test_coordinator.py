@@ -9,13 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
-from coordinator_in_process import NAMES, InProcessCluster, Load, until_health, until_status
+from coordinator_in_process import NAMES, STATE_S, InProcessCluster, Load, until_health, until_status
 from pydantic import BaseModel
 from query_contract import ElectionsAnswer, ErrorAnswer, HealthAnswer, ReadAnswer, StatusAnswer, WriteAnswer
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, RowsExceeded
-from replication.messages import CommitBatch, Disturbed, ExecuteBatch, Fence, Rejected
+from replication.messages import CommitBatch, Disturbed, ExecuteBatch, Fence, NodeEffect, Rejected, Reply
 
 INSERT = 'INSERT INTO users (name, email) VALUES ("Alice", "alice@example.com")'
 SELECT = "SELECT * FROM users"
@@ -120,6 +120,37 @@ async def test_a_strong_read_sees_every_write_that_was_acknowledged_before_it(cl
         read = (await query(client, SELECT)).json()
         assert read["applied_timestamp"] >= write["timestamp"]
         assert {"timestamp": write["timestamp"], "sql": sql} in read["data"]
+
+
+async def test_a_read_that_saw_a_commit_first_is_answered_only_when_every_later_read_sees_it_too(
+    cluster: InProcessCluster, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the nemesis: a read at the master saw a batch whose COMMIT was done but not yet known, was answered, and the next
+    read, at a replica, did not see it."""
+    await query(client, INSERT)
+    master = cluster.nodes["mysql-master"]
+    carry_out, is_done, may_be_known = master.carry_out, asyncio.Event(), asyncio.Event()
+
+    async def commit_that_is_known_late(effect: NodeEffect) -> Reply:
+        reply = await carry_out(effect)
+        if isinstance(effect, CommitBatch):
+            is_done.set()
+            await may_be_known.wait()
+        return reply
+
+    monkeypatch.setattr(master, "carry_out", commit_that_is_known_late)
+    async with asyncio.timeout(STATE_S):
+        writing = asyncio.create_task(query(client, INSERT.replace("alice", "bob")))
+        await is_done.wait()
+        reads = [asyncio.create_task(query(client, SELECT)) for _ in range(20)]
+        done, waiting = await asyncio.wait(reads, timeout=0.2)
+        early = [task.result().json() for task in done]
+        may_be_known.set()
+        late = [(await task).json() for task in waiting]
+        await writing
+    assert {len(answer["data"]) for answer in early} <= {1}
+    assert late, "no read was sent to the master"
+    assert {(answer["executed_on"], len(answer["data"])) for answer in late} == {("mysql-master", 2)}
 
 
 async def test_many_writes_at_once_get_different_timestamps_and_all_of_them_are_kept(
