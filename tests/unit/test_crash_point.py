@@ -196,7 +196,7 @@ def test_hanging_up_breaks_the_connection_to_that_client_and_to_no_other() -> No
 
 
 class Script:
-    """In the replicator's place: answers each kind of event with the effects that are written down for it."""
+    """In the replicator's place: answers the first event of a kind with the effect that is written down for it."""
 
     wake_at_ns = None
 
@@ -209,7 +209,7 @@ class Script:
         if self.events:
             self.was_told_more.set()
         self.events.append(event)
-        effect = self._effects.get(type(event))
+        effect = self._effects.pop(type(event), None)
         return [] if effect is None else [effect]
 
 
