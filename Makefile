@@ -7,12 +7,13 @@ FOLDERS = coordinator timestamp-service metrics-collector cabinet-service seer-s
 
 .DEFAULT_GOAL := help
 .PHONY: help up down clean status logs stop kill start freeze thaw setup venv format lint types quick-tests \
-	slow-tests simulate check test
+	slow-tests simulate test-faults check test
 
 help:
 	@echo "make up | status | down | clean      start the cluster, look at it, end it, remove its data"
 	@echo "make stop | kill | start | freeze | thaw NODE=replica-1      a node or a service"
 	@echo "make logs [NODE=coordinator] [FOLLOW=1]"
+	@echo "make test-faults [SEED=…] [MINUTES=10]      real faults on real processes, as root"
 	@echo "make check | test | format      fast checks; every test there is; format the source"
 	@echo "CLUSTER_DIR=… PORT_OFFSET=… MYSQLD=… PYTHON=…      another cluster, server or Python"
 
@@ -52,6 +53,12 @@ SEED ?= 0
 KIND ?= plain
 simulate: venv
 	@PYTHONPATH=coordinator $(RUN)/python tests/simulation/schedules.py $(SEED) $(SEEDS) --kind $(KIND) $(if $(TRACE),--trace)
+
+# Seeded faults on real processes, round after round; without SEED a new one, which is printed. Its short form is in `make test`.
+MINUTES ?= 10
+test-faults: venv
+	$(RUN)/python tests/faults/run_nemesis.py --minutes $(MINUTES) \
+		$(if $(filter command environment,$(origin SEED)),--seed $(SEED))
 
 # `make check test` runs nothing twice.
 check: lint types quick-tests

@@ -22,11 +22,12 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
-def keep(folder: Path, cluster: FaultCluster, history: History, schedule: list[str], reason: str, replay: str) -> str:
+def keep(folder: Path, cluster: FaultCluster, history: History, schedule: str, reason: str, replay: str) -> str:
     """Save all there is; answers with what to tell a person."""
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     (folder / "reason.txt").write_text(reason + "\n")
-    (folder / "schedule.txt").write_text("\n".join([replay, *schedule]) + "\n")
+    (folder / "schedule.txt").write_text(f"{replay}\n{schedule}\n")
     history.save(folder / "history.jsonl")
     shutil.copytree(cluster.handle.folder / "log", folder / "log", dirs_exist_ok=True)
     for path in ("/status", "/elections"):

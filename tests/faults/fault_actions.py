@@ -22,7 +22,7 @@ class Struck:
     def __str__(self) -> str:
         named = [
             name if role == name else f"{role} = {name}"
-            for role, name in zip(self.fault.order, self.names, strict=True)
+            for role, name in zip(self.fault.targets, self.names, strict=True)
         ]
         return f"{self.fault} ({', '.join(named)})"
 
@@ -133,7 +133,7 @@ _ACTIONS: dict[str, tuple[Action, Action]] = {
 
 def strike(cluster: FaultCluster, fault: Fault) -> Struck:
     cluster.status()
-    struck = Struck(fault, tuple(cluster.name_of(role) for role in fault.order))
+    struck = Struck(fault, tuple(cluster.name_of(role) for role in fault.targets))
     _ACTIONS[fault.name][0](cluster, struck)
     return struck
 

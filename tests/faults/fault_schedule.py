@@ -52,11 +52,10 @@ _WEIGHTS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """`targets` are roles; they come back, or are healed, in the order of `order`. `seconds`: how long it lasts."""
+    """`targets` are roles, in the order in which they come back. `seconds`: how long it lasts."""
 
     name: str
     targets: tuple[str, ...]
-    order: tuple[str, ...]
     seconds: float
     delay_ms: int = 0
 
@@ -76,9 +75,8 @@ class Round:
 
 
 def fault(chance: random.Random, name: str, targets: tuple[str, ...], scale: float = 1.0, delay_ms: int = 0) -> Fault:
-    order = list(targets)
-    chance.shuffle(order)
-    return Fault(name, targets, tuple(order), scale * chance.uniform(SECONDS_MIN, SECONDS_MAX), delay_ms)
+    order = chance.sample(targets, len(targets))
+    return Fault(name, tuple(order), scale * chance.uniform(SECONDS_MIN, SECONDS_MAX), delay_ms)
 
 
 def _one_member(chance: random.Random) -> str:

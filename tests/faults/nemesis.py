@@ -9,11 +9,14 @@ of an invariant, and a start would hide that.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
+import evidence
 import fault_actions
 from equal_nodes import wait_until_equal
 from fault_actions import Struck
@@ -90,8 +93,8 @@ async def _acknowledged_more(workload: Workload, writes: int) -> None:
         raise Anomalous(f"no {writes} writes were acknowledged within {WRITES_AGAIN_S} s") from None
 
 
-async def _strike(cluster: FaultCluster, planned: Round, report: RoundReport) -> set[str]:
-    """All faults of the round, overlapping; answers with the processes that may be down when they are undone."""
+async def _strike(cluster: FaultCluster, planned: Round, report: RoundReport) -> None:
+    """All faults of the round, overlapping, and their undoing."""
     struck: list[Struck] = []
     for number, fault in enumerate(planned.faults):
         struck.append(await asyncio.to_thread(fault_actions.strike, cluster, fault))
@@ -102,10 +105,9 @@ async def _strike(cluster: FaultCluster, planned: Round, report: RoundReport) ->
     _nobody_ended_by_itself(cluster, ended)
     for each in struck:
         await asyncio.to_thread(fault_actions.undo, cluster, each)
-    return ended
 
 
-def _nobody_ended_by_itself(cluster: FaultCluster, may_be_down: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+def _nobody_ended_by_itself(cluster: FaultCluster, may_be_down: set[str]) -> None:
     missing = set(cluster.handle.pids()) - cluster.running() - may_be_down
     if missing:
         raise Anomalous(f"{', '.join(sorted(missing))} ended by itself")
@@ -127,7 +129,7 @@ async def run_round(
     finally:
         workload.stop()
         await running
-    await asyncio.to_thread(_nobody_ended_by_itself, cluster)
+    await asyncio.to_thread(_nobody_ended_by_itself, cluster, set())
     began_s = time.monotonic()
     await asyncio.to_thread(cluster.wait_until_level)
     report.level_after_s = time.monotonic() - began_s
@@ -142,6 +144,23 @@ async def run_round(
     if anomalies or workload.oddities:
         raise Anomalous("\n".join([*map(str, anomalies), *workload.oddities]))
     await _run_statements(cluster, keys.statements_that_remove_them())
+
+
+async def play(
+    cluster: FaultCluster, planned: Round, seed: int, totals: Totals, evidence_folder: Path, replay: str
+) -> RoundReport:
+    """A round, with evidence if it fails: `replay` is the command that plays it again."""
+    report = RoundReport(planned)
+    try:
+        await run_round(cluster, planned, seed, totals, report)
+    except Exception as failure:
+        reason = f"{report}\n{type(failure).__name__}: {failure}"
+        folder = evidence_folder / f"seed-{seed}-round-{planned.number}"
+        told = await asyncio.to_thread(evidence.keep, folder, cluster, report.history, str(planned), reason, replay)
+        with contextlib.suppress(AssertionError):
+            await asyncio.to_thread(cluster.heal)
+        raise Anomalous(f"{reason}\n{told}") from failure
+    return report
 
 
 def seed_of_the_day() -> int:

@@ -5,8 +5,6 @@ It ends with a failure at the first anomaly, and leaves the evidence. `--first-r
 
 import argparse
 import asyncio
-import contextlib
-import shutil
 import sys
 import tempfile
 import time
@@ -16,11 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration"), str(ROOT / "tests" / "faults")]
 
-import evidence  # noqa: E402
 from fault_cluster import FaultCluster, fault_cluster  # noqa: E402
 from fault_schedule import Round, schedule  # noqa: E402
 from history_checks import Totals  # noqa: E402
-from nemesis import RoundReport, run_round, seed_of_the_day  # noqa: E402
+from nemesis import Anomalous, play, seed_of_the_day  # noqa: E402
+
+
+def evidence_folder() -> Path:
+    return Path(tempfile.gettempdir()) / "nemesis-evidence"
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -31,7 +32,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=None, help="end after so many, whatever the time")
     parser.add_argument("--scale", type=float, default=1.0, help="of the faults' lengths (3 to 20 s)")
     parser.add_argument("--no-disks", action="store_true", help="without disk faults and power cuts, which need root")
-    parser.add_argument("--evidence", type=Path, default=Path(tempfile.gettempdir()) / "nemesis-evidence")
+    parser.add_argument("--evidence", type=Path, default=evidence_folder())
     return parser.parse_args(argv)
 
 
@@ -51,23 +52,13 @@ def wanted_rounds(arguments: argparse.Namespace, seed: int) -> Iterator[Round]:
 
 async def run(cluster: FaultCluster, arguments: argparse.Namespace, seed: int, totals: Totals) -> bool:
     """Whether all rounds went well."""
-    done: list[str] = []
     for planned in wanted_rounds(arguments, seed):
-        report = RoundReport(planned)
+        replay = replay_command(arguments, seed, planned.number)
         try:
-            await run_round(cluster, planned, seed, totals, report)
-        except Exception as failure:  # noqa: BLE001 (a harness that fails in the middle of a fault leaves evidence too)
-            print(f"{report}\nFAILED: {type(failure).__name__}: {failure}", flush=True)
-            folder = arguments.evidence / f"seed-{seed}-round-{planned.number}"
-            shutil.rmtree(folder, ignore_errors=True)
-            schedule_so_far = [*done, str(report)]
-            replay = replay_command(arguments, seed, planned.number)
-            print(evidence.keep(folder, cluster, report.history, schedule_so_far, repr(failure), replay), flush=True)
-            with contextlib.suppress(AssertionError):
-                cluster.heal()
+            print(await play(cluster, planned, seed, totals, arguments.evidence, replay), flush=True)
+        except Anomalous as anomalous:
+            print(f"FAILED: {anomalous}", flush=True)
             return False
-        done = [*done, str(report)][-1000:]
-        print(report, flush=True)
     return True
 
 
