@@ -203,7 +203,7 @@ class Replicator:
                 self.copying.ended(node)
             case RowsStored():
                 node.stored(reply.log_end, reply.applied_timestamp)
-                self._rows_stored(node)
+                self.shipping.ship(node)
             case BatchExecuted():
                 self.writes.executed(reply)
             case RowPrepared():
@@ -238,6 +238,9 @@ class Replicator:
     def _advance(self) -> None:
         """A node may have what an election or a batch waits for: by storing it now, or found to have it already."""
         if self.state.phase is Phase.SERVING:
+            for node in self.state.replicas:
+                if node.state is NodeState.LEVEL and not node.member:
+                    self._newcomer_stored(node)
             self.writes.stored()
         elif self.state.phase is Phase.ELECTING and self.election.stored():
             self.writes.serve()
@@ -252,12 +255,8 @@ class Replicator:
             self.state.report("error", f"{source.name} is quarantined: its log is damaged: {damage}")
             self._after_loss(source, source.reason)
 
-    def _rows_stored(self, node: NodeProgress) -> None:
-        if self.state.phase is Phase.SERVING and not node.member:
-            self._newcomer_stored(node)
-        self.shipping.ship(node)
-
     def _newcomer_stored(self, node: NodeProgress) -> None:
+        """A node that is no member has more rows, or was found to have them all (as a copy does when nobody writes)."""
         end = self.state.window.end.position
         if node.probation is None and node.has(end):
             node.probation = end

@@ -82,7 +82,8 @@ class OneMySQL:
         self.kill_connections()
         self.kill_connections("reader")
         self.root(
-            "DELETE FROM _replication.log WHERE last_timestamp > 0",
+            "DELETE FROM _replication.log",
+            "INSERT INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\\0', 16))",
             "UPDATE _replication.meta SET cluster_id = '', node = '', epoch = 0, owner = '', master = '',"
             " committed_timestamp = 0, applied_timestamp = 0, applied_entries = 0, ddl_timestamp = NULL",
             f"TRUNCATE TABLE {DATABASE}.users",

@@ -312,17 +312,6 @@ async def test_a_read_of_the_log_ends_at_the_size_asked_for_but_has_one_row_at_l
     assert reply.rows == tuple(rows[3:5])
 
 
-async def test_a_log_that_does_not_reach_back_so_far_says_so(node: MySQLNode, server: OneMySQL) -> None:
-    rows = rows_of(1, insert("one"), insert("two"))
-    await node.carry_out(store(1, "a", LOG_BEGIN, 0, append=rows))
-    server.root(f"DELETE FROM _replication.log WHERE last_timestamp < {rows[1].last_timestamp}")
-    try:
-        failure = await failure_of(node, ReadLog(NODE, 0, 0, 1 << 20))
-        assert failure.reason == "the log does not reach back to 0"
-    finally:
-        server.root("INSERT INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, '', REPEAT('\\0', 16))")
-
-
 # ------------------------------------------------------------------------------------------ joining
 
 

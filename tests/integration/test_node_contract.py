@@ -18,6 +18,7 @@ from replication.log import EMPTY_LOG_END, LOG_BEGIN, Entry, LogEnd, LogRow, Pos
 from replication.messages import (
     Admit,
     Admitted,
+    Bare,
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
@@ -29,7 +30,12 @@ from replication.messages import (
     Executed,
     Fence,
     Fenced,
+    LogGone,
+    LogMark,
+    LogMeasured,
     LogRead,
+    LogTruncated,
+    MeasureLog,
     Misplaced,
     NodeEffect,
     NodeStatus,
@@ -42,6 +48,7 @@ from replication.messages import (
     RowPrepared,
     RowsStored,
     StoreRows,
+    TruncateLog,
 )
 
 
@@ -63,6 +70,9 @@ class Node(Protocol):
         """What is in the node's data for everybody to see, in the order in which it came."""
 
     def break_connections(self) -> None: ...
+
+    def lay_bare(self) -> None:
+        """All data is gone, as after a copy that was cut short."""
 
 
 class ModelHand:
@@ -92,6 +102,9 @@ class Model:
     def break_connections(self) -> None:
         self._model.crash()
 
+    def lay_bare(self) -> None:
+        self._model.lay_bare()
+
 
 class RealMySQL:
     def __init__(self, server: OneMySQL) -> None:
@@ -107,6 +120,13 @@ class RealMySQL:
 
     def break_connections(self) -> None:
         self._server.kill_connections()
+
+    def lay_bare(self) -> None:
+        self._server.root("RENAME TABLE _replication.meta TO _replication.hidden")
+
+    def lay_open(self) -> None:
+        if not self._server.root("SHOW TABLES FROM _replication LIKE 'meta'"):
+            self._server.root("RENAME TABLE _replication.hidden TO _replication.meta")
 
     def close(self) -> None:
         for hand in self._hands:
@@ -128,6 +148,7 @@ async def node(request: pytest.FixtureRequest) -> AsyncIterator[Node]:
     server.reset()
     real = RealMySQL(server)
     yield real
+    real.lay_open()
     real.close()
 
 
@@ -488,3 +509,96 @@ async def test_positions_are_those_of_the_rows_in_between_both_ends_included(nod
             reply = await hand.carry_out(ReadPositions(NODE, 0, first, last))
             expected = tuple(place for place in places if first <= place.timestamp <= last)
             assert reply == PositionsRead(expected)
+
+
+# ------------------------------------------------------------------------------------------ truncation
+
+
+async def log_of(node: Node, *codes: str) -> tuple[Hand, list[LogRow]]:
+    """A coordinator and the rows that it has committed, one a code."""
+    hand = await fenced(node)
+    rows = [await commit(hand, 1, "a", EMPTY_LOG_END, codes[0])]
+    for code in codes[1:]:
+        rows.append(await commit(hand, 1, "a", end_after(rows[-1]), code))
+    return hand, rows
+
+
+async def test_each_probe_of_the_log_finds_the_first_row_at_or_after_it(node: Node) -> None:
+    hand, rows = await log_of(node, "one", "two", "three")
+    marks = [
+        LogMark(0, 0, 0),
+        *(LogMark(row.last_timestamp, row.bytes_total, row.now_us) for row in rows),
+    ]
+    for timestamp in range(rows[-1].last_timestamp + 1):
+        reply = await hand.carry_out(MeasureLog(NODE, 0, (timestamp,)))
+        assert reply == LogMeasured((next(mark for mark in marks if mark.timestamp >= timestamp),))
+    reply = await hand.carry_out(MeasureLog(NODE, 0, tuple(range(rows[-1].last_timestamp + 1))))
+    assert reply == LogMeasured(tuple(marks))
+
+
+async def test_after_a_truncation_the_log_begins_where_it_was_told_and_reads_on_from_there(node: Node) -> None:
+    hand, rows = await log_of(node, "one", "two", "three", "four")
+    before = await look(node)
+    begin = rows[1]
+    assert await hand.carry_out(TruncateLog(NODE, 0, begin.last_timestamp)) == LogTruncated(begin.position)
+    status = await look(node)
+    assert status.log_begin == begin.position
+    assert (status.log_end, status.tail) == (before.log_end, before.tail)
+    reply = await read_log(hand, begin.last_timestamp)
+    assert (reply.before, reply.rows) == (end_after(begin), tuple(rows[2:]))
+    check_chain(reply.before, reply.rows)
+    places = await hand.carry_out(ReadPositions(NODE, 0, 0, 100))
+    assert places == PositionsRead(tuple(row.position for row in rows[1:]), begin.position)
+
+
+async def test_rows_that_were_removed_are_said_to_be_gone_and_not_to_be_damaged(node: Node) -> None:
+    hand, rows = await log_of(node, "one", "two", "three")
+    await hand.carry_out(TruncateLog(NODE, 0, rows[1].last_timestamp))
+    for after in (0, rows[0].last_timestamp, rows[1].last_timestamp - 1):
+        assert await hand.carry_out(ReadLog(NODE, 0, after, 1 << 20)) == LogGone(rows[1].position)
+
+
+async def test_a_truncation_removes_nothing_that_is_not_applied_and_never_the_last_applied_row(node: Node) -> None:
+    hand = await fenced(node)
+    rows = rows_of(1, insert("one"), insert("two"), insert("three"))
+    await hand.carry_out(store(1, "a", LOG_BEGIN, 0, append=rows, apply=rows[:2]))
+    assert await hand.carry_out(TruncateLog(NODE, 0, 1 << 60)) == LogTruncated(rows[1].position)
+    status = await look(node)
+    assert status.tail == (rows[1].position, rows[2].position)
+    reply = await hand.carry_out(store(1, "a", rows[2].position, rows[1].last_timestamp, apply=[rows[2]]))
+    assert reply == RowsStored(rows[2].position, rows[2].last_timestamp)
+
+
+async def test_a_log_of_which_nothing_is_applied_keeps_its_beginning(node: Node) -> None:
+    hand = await fenced(node)
+    await hand.carry_out(store(1, "a", LOG_BEGIN, 0, append=rows_of(1, insert("one"))))
+    assert await hand.carry_out(TruncateLog(NODE, 0, 1 << 60)) == LogTruncated(LOG_BEGIN)
+
+
+async def test_a_long_log_is_truncated_in_one_command(node: Node) -> None:
+    hand = await fenced(node)
+    rows: list[LogRow] = []
+    for _ in range(450):
+        rows.append(row_of(end_after(rows[-1]) if rows else EMPTY_LOG_END, 1))
+    await hand.carry_out(store(1, "a", LOG_BEGIN, 0, append=rows, apply=rows))
+    assert await hand.carry_out(TruncateLog(NODE, 0, 1 << 60)) == LogTruncated(rows[-1].position)
+
+
+# ------------------------------------------------------------------------------------------ whose data it is
+
+
+async def test_an_admitted_node_says_whose_data_it_has(node: Node) -> None:
+    hand = await fenced(node)
+    assert (await look(node)).node == ""
+    await hand.carry_out(Admit(NODE, 0, 1, "a", "our-cluster"))
+    assert (await look(node)).node == NODE
+
+
+async def test_a_server_without_our_tables_is_bare_and_takes_nothing(node: Node) -> None:
+    await fenced(node)
+    node.lay_bare()
+    hand = node.hand("a")
+    assert await hand.carry_out(Fence(NODE, 0, 2, "a")) == Bare()
+    await fails(hand, ConfirmEpoch(NODE, 0))
+    await fails(hand, Admit(NODE, 0, 2, "a", "our-cluster"))
+    await fails(hand, execute(2, "a", LOG_BEGIN, insert("x")))

@@ -161,7 +161,7 @@ async def test_a_node_as_init_sql_leaves_it_answers_with_zeros(server: MySqlServ
 async def test_each_probe_reads_the_present_state_and_entries_beyond_the_commit_point_do_not_count(
     server: MySqlServer,
 ) -> None:
-    log_row = "INSERT INTO _replication.log VALUES ({0}, {0}, 3, 0, 0, {1}, '', REPEAT('x', 16))"
+    log_row = "INSERT INTO _replication.log VALUES ({0}, {0}, 3, 0, 0, {1}, 0, 0, '', REPEAT('x', 16))"
     async with probing() as probe:
         await probe.ask()
         server.run(
@@ -239,7 +239,7 @@ async def test_a_server_that_was_not_set_up_says_so(server: MySqlServer) -> None
         async with probing() as probe:
             assert "has no row" in await failure_of(probe)
     finally:
-        server.run("INSERT INTO _replication.meta VALUES (1, '', 0, '', '', 0, 0, 0, NULL)")
+        server.run("INSERT INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, NULL)")
 
 
 async def test_the_probe_holds_one_connection_and_gives_it_back(server: MySqlServer) -> None:

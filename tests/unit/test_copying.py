@@ -1,0 +1,235 @@
+"""Full copies: who gets one, of whose data, and that a copy never counts for what it did not promise (copying.py)."""
+
+import pytest
+from model_node import ModelNode
+from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
+
+from replication.log import EMPTY_LOG_END
+from replication.messages import Admit, ConfirmEpoch, CopyData, CopyEnded, Fence, Fenced, TruncateLog
+from replication.progress import NodeState
+from replication.state import ReplicationSettings
+
+SETTINGS = ReplicationSettings(window_bytes_max=1)
+"""Nothing but the newest row is in memory: what a node lacks must come from another node's log."""
+
+
+def lose_for_a_while(bench: Bench, name: str) -> None:
+    """The node does not answer any more."""
+    bench.pass_time(300)
+    bench.lose(ConfirmEpoch, name)
+    bench.settle(without=(name,))
+
+
+def come_back(bench: Bench, name: str) -> None:
+    """The node answers again: it is fenced, and what follows from that is done."""
+    bench.pass_time(2_000)
+    bench.settle()
+
+
+def newcomer(bench: Bench) -> Bench:
+    """A second coordinator on the same nodes, whose first epoch is above theirs; it has sent its fences."""
+    other = Bench(nodes=bench.nodes, owner="coordinator-2", settings=SETTINGS)
+    other.state.epoch_seen = bench.state.epoch
+    other.pass_time(0)
+    return other
+
+
+def truncate_all(bench: Bench, *names: str) -> None:
+    for name in names:
+        bench.nodes[name].carry_out(TruncateLog(name, 0, 10**18), "coordinator-1")
+
+
+def behind_bench() -> Bench:
+    """REPLICA_3 was away while rows were written and removed from the logs of the others."""
+    bench = serving_bench(SETTINGS)
+    bench.write("before")
+    bench.flush()
+    lose_for_a_while(bench, REPLICA_3)
+    for number in range(5):
+        bench.write(f"meanwhile {number}")
+        bench.settle(without=(REPLICA_3,))
+    bench.pass_time(20)
+    bench.settle(without=(REPLICA_3,))
+    truncate_all(bench, MASTER, REPLICA_1, REPLICA_2)
+    bench.pass_time(2_000)
+    bench.do(Fence, REPLICA_3)
+    while not bench.waiting(CopyData):
+        effect = next(effect for effect in bench.sent if not isinstance(effect, ConfirmEpoch))
+        bench.do(type(effect), effect.node)
+    return bench
+
+
+def finish_copy(bench: Bench, effect: CopyData) -> None:
+    bench.nodes[effect.node].become(bench.nodes[effect.donor])
+    bench.reply(effect, CopyEnded())
+
+
+def test_a_node_that_the_log_cannot_fill_gets_a_copy_of_a_replica_not_of_the_master() -> None:
+    bench = behind_bench()
+    effect = bench.take(CopyData, REPLICA_3)
+    assert effect.donor == REPLICA_1
+    node = bench.state.nodes[REPLICA_3]
+    assert (node.state, node.member) == (NodeState.COPYING, False)
+    assert "full copy of replica-1's data" in node.reason
+
+
+def test_a_copied_node_is_level_and_a_member_in_the_end_and_writes_go_on_meanwhile() -> None:
+    bench = behind_bench()
+    effect = bench.take(CopyData, REPLICA_3)
+    bench.nodes[REPLICA_3].lay_bare()
+    written = bench.write("while it is copied")
+    bench.settle(without=(REPLICA_3,))
+    assert written in bench.answers
+    finish_copy(bench, effect)
+    bench.write("after the copy")
+    bench.settle()
+    come_back(bench, REPLICA_3)
+    bench.flush()
+    bench.flush()
+    node = bench.state.nodes[REPLICA_3]
+    assert (node.state, node.member) == (NodeState.LEVEL, True)
+    assert bench.nodes[REPLICA_3].data == bench.nodes[MASTER].data
+    assert bench.nodes[REPLICA_3].node == REPLICA_3
+
+
+def test_a_copy_counts_for_nothing_until_a_batch_was_committed_without_it_and_its_disk_says_so() -> None:
+    bench = behind_bench()
+    finish_copy(bench, bench.take(CopyData, REPLICA_3))
+    assert bench.nodes[REPLICA_3].cluster_id == "cluster", "a copy is a copy: it looks like a member"
+    bench.pass_time(200)
+    bench.do(Fence, REPLICA_3)
+    assert not bench.state.nodes[REPLICA_3].member
+    bench.do(Admit, REPLICA_3)
+    assert (bench.nodes[REPLICA_3].cluster_id, bench.nodes[REPLICA_3].node) == ("", REPLICA_3)
+
+
+def test_a_copied_data_folder_does_not_vote_for_another_coordinator_either() -> None:
+    """Whoever copied it, by the plugin or by hand: the votes are those of the node that it was copied from."""
+    bench = serving_bench()
+    for _ in range(3):
+        bench.write("row")
+        bench.flush()
+    bench.nodes[REPLICA_3].become(bench.nodes[REPLICA_1])
+    other = newcomer(bench)
+    for name in (MASTER, REPLICA_1, REPLICA_3):
+        other.do(Fence, name)
+    other.lose(Fence, REPLICA_2)
+    other.pass_time(500)
+    assert not other.serving
+    assert "2 of 3 members answer" in other.replicator.election.waits_for
+
+
+def test_a_bare_server_votes_for_nothing_and_gets_a_copy_as_soon_as_somebody_serves() -> None:
+    bench = serving_bench(SETTINGS)
+    bench.write("row")
+    bench.flush()
+    bench.nodes[REPLICA_2].lay_bare()
+    other = newcomer(bench)
+    for name in NAMES:
+        other.do(Fence, name)
+    assert other.state.nodes[REPLICA_2].state is NodeState.BARE
+    assert not other.waiting(CopyData), "nobody serves yet"
+    while not other.waiting(CopyData):
+        effect = next(effect for effect in other.sent if not isinstance(effect, CopyData))
+        other.do(type(effect), effect.node)
+    assert other.serving
+    finish_copy(other, other.take(CopyData, REPLICA_2))
+    other.settle()
+    come_back(other, REPLICA_2)
+    other.flush()
+    other.flush()
+    assert other.state.nodes[REPLICA_2].member
+    assert other.nodes[REPLICA_2].data == other.nodes[MASTER].data
+
+
+def test_three_members_and_a_bare_server_are_no_new_cluster() -> None:
+    nodes = {name: ModelNode(name) for name in NAMES}
+    nodes[REPLICA_3].lay_bare()
+    bench = Bench(nodes=nodes)
+    bench.pass_time(0)
+    bench.settle()
+    bench.pass_time(500)
+    bench.settle()
+    assert not bench.serving
+    assert all(node.log_end == EMPTY_LOG_END for node in nodes.values())
+
+
+def test_an_election_leaves_a_copy_under_way_alone() -> None:
+    """Fencing the node anew would end the copy, and a large one would never be finished."""
+    bench = behind_bench()
+    effect = bench.take(CopyData, REPLICA_3)
+    bench.nodes[REPLICA_3].lay_bare()
+    bench.crash(MASTER)
+    bench.pass_time(300)
+    lost = bench.waiting(ConfirmEpoch, MASTER)
+    if lost:
+        bench.lose(ConfirmEpoch, MASTER)
+    assert not bench.serving
+    assert not bench.waiting(Fence, REPLICA_3)
+    # the three others elect one of them, and the copy is answered in the new epoch
+    bench.election(without=(REPLICA_3,))
+    finish_copy(bench, effect)
+    come_back(bench, REPLICA_3)
+    bench.flush()
+    bench.flush()
+    assert bench.state.nodes[REPLICA_3].member
+
+
+def test_a_copy_that_fails_is_begun_again_after_a_growing_pause() -> None:
+    bench = behind_bench()
+    began_ms = []
+    for _ in range(3):
+        bench.fail(bench.take(CopyData, REPLICA_3), "the donor's disk cannot be read")
+        bench.nodes[REPLICA_3].lay_bare()
+        failed_ns = bench.now_ns
+        while not bench.waiting(CopyData, REPLICA_3):
+            bench.pass_time(50)
+            bench.settle()
+        began_ms.append((bench.now_ns - failed_ns) / 1e6)
+    assert began_ms == sorted(began_ms)
+    assert began_ms[-1] >= 2 * began_ms[0]
+
+
+def test_a_copy_whose_donor_is_gone_is_made_of_another_s_data() -> None:
+    bench = behind_bench()
+    effect = bench.take(CopyData, REPLICA_3)
+    bench.nodes[REPLICA_3].lay_bare()
+    assert effect.donor == REPLICA_1
+    bench.pass_time(300)
+    bench.lose(ConfirmEpoch, REPLICA_1)
+    for _ in range(60):
+        bench.settle(without=(REPLICA_1,))
+        if bench.waiting(CopyData):
+            break
+        bench.pass_time(500)
+        if bench.waiting(Fence, REPLICA_1):
+            bench.lose(Fence, REPLICA_1)
+    assert bench.take(CopyData, REPLICA_3).donor in (REPLICA_2, MASTER)
+
+
+def test_a_node_whose_log_ends_before_the_others_begin_is_not_made_master_whatever_its_score() -> None:
+    bench = behind_bench()
+    other = newcomer(bench)
+    other.state.ranking = (REPLICA_3, REPLICA_2, REPLICA_1, MASTER)
+    other.replicator.election.suspects.add(MASTER)
+    for name in reversed(NAMES):
+        other.do(Fence, name)
+    assert other.state.master == REPLICA_2
+    assert "its log ends before the others' begin" in str(other.replicator.election.history.records[-1].rejected)
+
+
+@pytest.mark.parametrize("name", [REPLICA_1, REPLICA_2])
+def test_a_node_is_never_its_own_donor(name: str) -> None:
+    bench = serving_bench(SETTINGS)
+    bench.state.nodes[name].needs_copy("by a test")
+    bench.pass_time(10)
+    effect = bench.take(CopyData, name)
+    assert effect.donor != name
+
+
+def test_fenced_in_copy_status_names_the_donor() -> None:
+    bench = behind_bench()
+    finish_copy(bench, bench.take(CopyData, REPLICA_3))
+    reply = bench.nodes[REPLICA_3].carry_out(Fence(REPLICA_3, 0, bench.state.epoch, "coordinator-1"), "coordinator-1")
+    assert isinstance(reply, Fenced)
+    assert reply.status.node == REPLICA_1
