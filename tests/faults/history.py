@@ -19,6 +19,9 @@ from pathlib import Path
 
 import msgspec
 
+LAST_READER = -1
+"""The process that reads every list when all is over."""
+
 
 class Append(msgspec.Struct, frozen=True, tag=True):
     """`value` goes to the end of the list `key`."""
@@ -113,6 +116,16 @@ class History(msgspec.Struct):
     """What each register held before the first operation."""
     accounts_total: int | None = None
     """What all accounts held together before the first operation."""
+
+    def operations_and_last_reads(self) -> list[Operation]:
+        """The operations in their places, and behind them each final read as an operation after all others."""
+        times_ns = [max(each.invoked_ns, each.returned_ns or 0) for each in self.operations]
+        end_ns = 1 + max(times_ns, default=0)
+        last_reads = [
+            Operation(LAST_READER, end_ns, end_ns, Outcome.OK, (Read(key, self.final_reads[key]),))
+            for key in sorted(self.final_reads)
+        ]
+        return [*self.operations, *last_reads]
 
     def save(self, path: Path) -> None:
         """One JSON object a line: readable with any tool, and greppable."""
