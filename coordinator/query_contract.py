@@ -59,6 +59,7 @@ class NodeView(BaseModel):
     state: str
     reason: str
     member: bool
+    log_begin_timestamp: int | None
     log_end_timestamp: int | None
     applied_timestamp: int | None
 

@@ -44,6 +44,7 @@ def _node(node: NodeProgress, is_master: bool, state: ReplicationState) -> dict[
         "state": _state_of(node, state),
         "reason": node.reason,
         "member": node.member,
+        "log_begin_timestamp": node.log_begin.timestamp if node.fenced else None,
         "log_end_timestamp": node.log_end.timestamp if node.log_end else None,
         "applied_timestamp": node.applied_timestamp if node.state is not NodeState.AWAY else None,
     }
