@@ -78,8 +78,11 @@ def _fill(cluster: FaultCluster, struck: Struck) -> None:
 
 
 def _give_space_back(cluster: FaultCluster, struck: Struck) -> None:
+    """InnoDB ends itself where there is no space for its next redo log file, as long as it has not got all of them."""
     for name in struck.names:
         cluster.disks[name].give_space_back()
+        if name not in cluster.running():
+            cluster.handle.start(name)
 
 
 def _lose_disk(cluster: FaultCluster, struck: Struck) -> None:

@@ -76,6 +76,10 @@ class FaultCluster:
     def running(self) -> set[str]:
         return {process.name for process in find_processes(self.handle.folder) if process.leads_session} & set(BY_NAME)
 
+    def processes(self) -> set[tuple[str, int]]:
+        """Name and pid of everything that runs: equal before and after, if nothing has ended meanwhile."""
+        return {(process.name, process.pid) for process in find_processes(self.handle.folder)}
+
     def frozen(self) -> list[str]:
         return sorted({process.name for process in find_processes(self.handle.folder) if is_frozen(process)})
 
@@ -94,16 +98,17 @@ class FaultCluster:
         """All four nodes are level members, and writes are taken."""
         changed_s, seen = time.monotonic(), ""
         while True:
+            missing = set(BY_NAME) - self.running()
+            assert not missing, f"{', '.join(sorted(missing))} does not run"
             status = self.status()
-            nodes = status["nodes"].values() if status else []
-            states = [(node["state"], node["member"]) for node in nodes]
+            nodes = status["nodes"] if status else {}
+            states = [(node["state"], node["member"]) for node in nodes.values()]
             if status and status["current_master"] and states == [("level", True)] * len(NODES):
                 return
-            if str(status) != seen:
-                changed_s, seen = time.monotonic(), str(status)
-            assert time.monotonic() - changed_s < STANDSTILL_S, (
-                f"for {STANDSTILL_S} s nothing changed, and not all are level: {seen}"
-            )
+            now = f"master {status['current_master']}, {nodes}" if status else "the coordinator does not answer"
+            if now != seen:
+                changed_s, seen = time.monotonic(), now
+            assert time.monotonic() - changed_s < STANDSTILL_S, f"for {STANDSTILL_S:.0f} s nothing changed: {seen}"
             time.sleep(0.1)
 
 
