@@ -9,7 +9,7 @@ tell which. A read shows a place in the chain, and from there it is judged like 
 Without the nodes' log the place of an INFO is not known. Then a verdict is given only where every place that it could
 have had leads to the same one: this check misses things rather than accuse a correct cluster. With the log it is exact.
 
-Only what is about registers is reported here; timestamps as such are the witness checker's.
+Whether timestamps as such are true is the witness checker's question.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -76,6 +76,7 @@ def check_registers(history: History, entries: Entries | None = None, *, exact_r
     for register in _registers(history):
         chain = Chain(register, operations, timestamps, has_log=log is not None)
         anomalies += chain.build(narrator)
+        judged.update(register.attempts.keys() & windows.keys())
         for number, window in chain.windows(exact_reads=exact_reads):
             judged.add(number)
             windows.setdefault(number, window).narrow(window.at_least, window.below)

@@ -111,8 +111,16 @@ class _Replay:
                 self._windows[number] = place_of_read(operation, exact=exact_reads)
 
     def anomalies(self) -> list[Anomaly]:
-        keys = observe(self._operations).keys.values()
-        found = [anomaly for key in keys for anomaly in self._order(key)]
+        observations = observe(self._operations)
+        keys = observations.keys.values()
+        found = [
+            Anomaly(
+                "wrong-read",
+                f"{self._narrator.full(each.reader)} read {each.key} as {list(each.values)}, not {each.expected}",
+            )
+            for each in observations.internal_contradictions
+        ]
+        found += (anomaly for key in keys for anomaly in self._order(key))
         for key in keys:
             self._narrow_unsettled(key, self._versions(key))
         for key in keys:

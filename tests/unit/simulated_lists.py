@@ -13,6 +13,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
+import msgspec
 from history import Append, History, MicroOperation, Operation, Outcome, Read
 
 CLIENTS = 20
@@ -100,6 +101,8 @@ class System:
     lists: dict[str, Values] = field(default_factory=dict)
     effects: list[Planned] = field(default_factory=list)
     """Those that took effect, in order."""
+    reached: list[int] = field(default_factory=list)
+    """The log's end at each of them."""
     effect_of: dict[Append, int] = field(default_factory=dict)
     """The place in `effects` of who appended it."""
     timestamp: int = 0
@@ -130,10 +133,11 @@ class System:
     def take_effect(self, planned: Planned) -> tuple[MicroOperation, ...]:
         """What it is answered."""
         self.before(planned)
-        self.effects.append(planned)
         if planned.appends:
             self.timestamp += self.rng.randint(1, 3)
             self.entries[self.timestamp] = {(each.key, each.value) for each in planned.appends}
+        self.effects.append(planned)
+        self.reached.append(self.timestamp)
         answered: list[MicroOperation] = []
         for micro in planned.asked:
             if isinstance(micro, Append):
@@ -157,6 +161,21 @@ class System:
 
     def is_late(self, share: float = 0.5) -> bool:
         return len(self.effects) > share * len(self.planned)
+
+
+class LabelsReadsWithAFloor(System):
+    """Correct: a read names what was surely applied when it was let in, and saw what was there when it ran."""
+
+    def operation(self, planned: Planned, answered: tuple[MicroOperation, ...]) -> Operation:
+        operation = super().operation(planned, answered)
+        if not is_answered_read(planned):
+            return operation
+        ended = (
+            reached
+            for earlier, reached in zip(reversed(self.effects), reversed(self.reached), strict=True)
+            if earlier.returned_ns < planned.invoked_ns
+        )
+        return msgspec.structs.replace(operation, timestamp=self.rng.randint(next(ended, 0), self.timestamp))
 
 
 class LosesAnAcknowledgedAppend(System):

@@ -27,10 +27,10 @@ from simulated_lists import (
     System,
     simulate,
 )
-from small_histories import is_strictly_serializable, small_history
+from small_histories import is_strictly_serializable, small_list_history
 
 SEEDS = 20
-OPERATIONS = 400
+OPERATIONS = 300
 
 
 def ok(process: int, begin_ns: int, end_ns: int, *micros: MicroOperation) -> Operation:
@@ -251,7 +251,7 @@ def test_a_cycle_is_told_in_a_sentence_with_who_and_when() -> None:
 def test_small_histories_pass_if_and_only_if_some_order_explains_them(thousand: int) -> None:
     passed = 0
     for seed in range(1_000 * thousand, 1_000 * (thousand + 1)):
-        history = small_history(random.Random(seed))
+        history, _ = small_list_history(random.Random(seed))
         fits = is_strictly_serializable(history)
         assert (not check(history)) == fits, f"seed {seed}: {history}"
         passed += fits
@@ -260,23 +260,23 @@ def test_small_histories_pass_if_and_only_if_some_order_explains_them(thousand: 
 
 # ------------------------------------------------------------------------------------------ simulated systems
 
+# each history must show all of these names, a cycle with or without real time
 DEFECTS: list[tuple[type[System], set[str]]] = [
-    (LosesAnAcknowledgedAppend, {"lost-write"}),
-    (LosesWhatWasSeen, {"incompatible-order", "lost-write"}),
+    (LosesAnAcknowledgedAppend, {"lost-write", "G-single"}),
+    (LosesWhatWasSeen, {"lost-write"}),
     (AppliesARetryTwice, {"duplicate-write"}),
-    (AnswersOneStaleRead, {"G-single-realtime"}),
-    (ReadsFromALaggingReplica, {"G-single-realtime"}),
-    (AppliesWhatFailed, {"G1a"}),
-    (AppliesHalfOfAnAcknowledgedBatch, {"lost-write"}),
-    (AppliesHalfOfAnUnansweredBatch, {"partial-apply"}),
-    (DropsAnAcknowledgedSuffix, {"lost-write", "incompatible-order"}),
+    (AppliesWhatFailed, {"G1a", "fail-but-applied", "dirty-update"}),
+    (AppliesHalfOfAnAcknowledgedBatch, {"lost-write", "G-single"}),
+    # the cycle is there because appends that nobody saw are in the graph, of unanswered operations too
+    (AppliesHalfOfAnUnansweredBatch, {"partial-apply", "G-single"}),
+    (DropsAnAcknowledgedSuffix, {"lost-write", "incompatible-order", "observed-then-lost"}),
     (HasTwoOrdersOfAList, {"incompatible-order"}),
-    (ReadsASnapshotBeforeWriting, {"G-single", "G2-item"}),
+    (ReadsASnapshotBeforeWriting, {"G-single", "lost-update"}),
 ]
 
 
 def test_a_strictly_serializable_system_is_never_accused() -> None:
-    for seed in range(5 * SEEDS):
+    for seed in range(3 * SEEDS):
         _, history = simulate(seed, OPERATIONS)
         assert check(history) == [], f"seed {seed}"
 
@@ -286,35 +286,27 @@ def test_each_broken_rule_is_caught_in_every_history(system: type[System], expec
     for seed in range(SEEDS):
         broken, history = simulate(seed, OPERATIONS, system)
         assert broken.hits, f"seed {seed} broke nothing"
-        assert expected & {anomaly.name for anomaly in check(history)}, f"seed {seed}"
+        assert expected <= {anomaly.name.removesuffix("-realtime") for anomaly in check(history)}, f"seed {seed}"
 
 
 @pytest.mark.parametrize("system", [AnswersOneStaleRead, ReadsFromALaggingReplica])
-def test_a_stale_read_shows_by_real_time_alone(system: type[System]) -> None:
+def test_a_stale_read_is_caught_by_real_time_and_by_nothing_else(system: type[System]) -> None:
     for seed in range(SEEDS):
-        _, history = simulate(seed, OPERATIONS, system)
+        broken, history = simulate(seed, OPERATIONS, system)
+        assert broken.hits, f"seed {seed} broke nothing"
         assert {anomaly.name for anomaly in check(history)} == {"G-single-realtime"}, f"seed {seed}"
-
-
-def test_half_of_an_unanswered_batch_closes_a_cycle_because_its_unseen_half_is_in_the_graph() -> None:
-    for seed in range(SEEDS):
-        _, history = simulate(seed, OPERATIONS, AppliesHalfOfAnUnansweredBatch)
-        assert "G-single" in {anomaly.name for anomaly in check(history)}, f"seed {seed}"
 
 
 # ------------------------------------------------------------------------------------------ cost
 
 
-def seconds_to_check(history: History) -> float:
-    begin = time.perf_counter()
-    assert check(history) == []
-    return time.perf_counter() - begin
-
-
 def test_the_cost_grows_with_the_history_and_not_with_its_square() -> None:
-    _, short = simulate(0, 1_000)
-    _, long = simulate(0, 10_000)
-    short_s = min(seconds_to_check(short) for _ in range(3))
-    long_s = min(seconds_to_check(long) for _ in range(3))
+    def seconds(history: History) -> float:
+        begin_s = time.process_time()
+        assert check(history) == []
+        return time.process_time() - begin_s
+
+    (_, short), (_, long) = simulate(0, 1_000), simulate(0, 10_000)
+    short_s, long_s = min(seconds(short) for _ in range(3)), min(seconds(long) for _ in range(2))
     print(f"1,000 operations: {short_s:.3f} s, 10,000 operations: {long_s:.3f} s")
     assert long_s < 40 * short_s
