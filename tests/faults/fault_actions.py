@@ -11,7 +11,6 @@ import fault_schedule
 from fault_cluster import FaultCluster, new_data_folder
 from fault_schedule import Fault
 
-
 STARTED_TOGETHER = 3
 
 
