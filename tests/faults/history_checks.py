@@ -12,6 +12,7 @@ import register_checker
 import witness_checker
 from anomaly import Anomaly
 from history import History, Outcome
+from replicated_log import Entries
 
 
 @dataclass
@@ -51,11 +52,12 @@ class Totals:
                 self.other_anomalies += 1
 
 
-def check_all(history: History) -> list[Anomaly]:
+def check_all(history: History, entries: Entries | None = None) -> list[Anomaly]:
+    """`entries`: what the nodes' log has of the history's writes, if it can be had."""
     return [
         *list_append_checker.check(history),
         *register_checker.check(history),
-        *witness_checker.check(history),
+        *witness_checker.check(history, entries),
     ]
 
 

@@ -24,8 +24,11 @@ from fault_cluster import FaultCluster
 from fault_schedule import FULL_DISK, KILL, LOST_DISK, POWER_CUT, RESTART, Round
 from history import History, Outcome
 from history_checks import Totals, check_all
+from log_entries import end_of_log, entries_after
 from recording_client import Connection
 from workload import RoundKeys, Workload
+
+from cluster_layout import NODES
 
 CALM_WRITES = 60
 WRITES_AGAIN_S = 30.0
@@ -119,6 +122,7 @@ async def run_round(
 ) -> None:
     """Raises Anomalous with the reason; `report.history` is what the clients saw, in either case."""
     keys = RoundKeys.of_round(planned.number)
+    log_begin = await asyncio.to_thread(end_of_log, cluster.handle, NODES[0].name)
     await _run_statements(cluster, keys.statements_that_make_them())
     workload = Workload(cluster.handle.port("coordinator"), keys, f"{seed}/{planned.number}", clients)
     report.history = workload.history
@@ -140,7 +144,8 @@ async def run_round(
         totals.nodes_that_differ += 1
         raise
     await workload.read_everything()
-    anomalies = await asyncio.to_thread(check_all, workload.history)
+    entries = await asyncio.to_thread(entries_after, cluster.handle, NODES[0].name, log_begin)
+    anomalies = await asyncio.to_thread(check_all, workload.history, entries)
     totals.count(workload.history, anomalies)
     if anomalies or workload.oddities:
         raise Anomalous("\n".join([*map(str, anomalies), *workload.oddities]))
