@@ -79,6 +79,7 @@ class LoopDisk:
         _run("mkfs.ext4", "-q", "-F", "-m", "0", "-N", str(INODES), "-J", "size=16", "-E", lazy, str(self._image))
         self._mount()
         (self.mount_point / "lost+found").rmdir()
+        self.flush()
 
     def _mount(self) -> None:
         options = f"loop,noatime,discard,commit={JOURNAL_COMMIT_S}"

@@ -4,15 +4,24 @@ What every round must prove is in nemesis.py: every answer that clients got fits
 nothing acknowledged is lost, nobody ended by itself, and four nodes with equal rows afterwards.
 """
 
+import asyncio
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import fault_schedule
+import nemesis
 import pytest
+from cluster_handle import ClusterHandle
+from equal_nodes import wait_until_equal
 from fault_cluster import FaultCluster, fault_cluster
 from fault_schedule import EVERYBODY, MASTER, NODE_ROLES, Fault, Round, round_of
 from history_checks import Totals
-from nemesis import play
+from nemesis import Anomalous, play
+
+from cluster_layout import ROOT
 
 SEED = 3
 RANDOM_ROUNDS = (0, 1)
@@ -60,3 +69,41 @@ async def test_every_promise_is_kept_in_a_round_of_a_seeded_schedule(
     replay = f'.venv/bin/python -m pytest "tests/faults/test_nemesis.py::{name}[{number}]"'
     totals = Totals()
     print(await play(cluster, planned, SEED, totals, tmp_path, replay), totals)
+
+
+def test_writes_that_vanish_fail_the_round_and_leave_evidence_that_can_be_checked_again(
+    cluster: FaultCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every list keeps its first element only, on all nodes alike, past the coordinator: nothing but the clients' history
+    can tell."""
+
+    def lose_writes_once_equal(handle: ClusterHandle, within_s: float) -> float:
+        waited_s = wait_until_equal(handle, within_s)
+        for node in handle.nodes:
+            handle.rows_on(node, "UPDATE distributed_db.lists SET elements = SUBSTRING_INDEX(elements, ',', 2)")
+        return waited_s
+
+    monkeypatch.setattr(nemesis, "wait_until_equal", lose_writes_once_equal)
+    planned = Round(len(NAMED_ROUNDS) + len(RANDOM_ROUNDS), (Fault(fault_schedule.RESTART, ("seer-service",), 0.5),))
+    totals = Totals()
+    with pytest.raises(Anomalous) as failure:
+        asyncio.run(play(cluster, planned, SEED, totals, tmp_path, "the command that plays it again"))
+    told = str(failure.value)
+    assert totals.lost > 0
+    assert "play it again: the command that plays it again" in told
+    (folder,) = tmp_path.iterdir()
+    assert {path.name for path in folder.iterdir()} == {
+        "elections.json",
+        "history.jsonl",
+        "log",
+        "reason.txt",
+        "schedule.txt",
+        "status.json",
+    }
+    assert len(list((folder / "log").iterdir())) >= 10
+    (command,) = re.findall("check it again: (.*)", told)
+    checked = subprocess.run(
+        [sys.executable, *command.split()[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert checked.returncode == 1
+    assert "lost-write" in checked.stdout
