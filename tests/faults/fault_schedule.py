@@ -102,20 +102,22 @@ def _nodes(chance: random.Random) -> tuple[str, ...]:
 
 def random_fault(chance: random.Random, names: tuple[str, ...], scale: float) -> Fault:
     name = chance.choices(names, [_WEIGHTS[name] for name in names])[0]
-    match name:
-        case "kill -9" | "freeze":
-            return fault(chance, name, _members(chance), scale)
-        case "restart":
-            return fault(chance, name, (_one_member(chance),), scale)
-        case "power cut":
-            # the timestamp servers have disks too
-            targets = EVERYBODY if chance.random() < 0.5 else (chance.choice(NODE_ROLES),)
-            return fault(chance, name, targets, scale)
-        case "disk full" | "disk lost":
-            return fault(chance, name, (chance.choice((MASTER, MASTER, *OTHERS)),), scale)
-        case "links cut one by one":
-            return fault(chance, name, tuple(chance.sample(NODE_ROLES, chance.randint(2, 4))), scale)
-    return fault(chance, name, _nodes(chance), scale, chance.randint(20, DELAY_MS_MAX) if name == DELAY else 0)
+    delay_ms = 0
+    if name in (KILL, FREEZE):
+        targets = _members(chance)
+    elif name == RESTART:
+        targets = (_one_member(chance),)
+    elif name == POWER_CUT:
+        # the timestamp servers have disks too
+        targets = EVERYBODY if chance.random() < 0.5 else (chance.choice(NODE_ROLES),)
+    elif name in (FULL_DISK, LOST_DISK):
+        targets = (chance.choice((MASTER, MASTER, *OTHERS)),)
+    elif name == SWIZZLE:
+        targets = tuple(chance.sample(NODE_ROLES, chance.randint(2, 4)))
+    else:
+        targets = _nodes(chance)
+        delay_ms = chance.randint(20, DELAY_MS_MAX) if name == DELAY else 0
+    return fault(chance, name, targets, scale, delay_ms)
 
 
 def round_of(seed: int, number: int, scale: float = 1.0, *, with_disks: bool = True) -> Round:
