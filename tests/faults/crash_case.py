@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from cluster_handle import ClusterHandle
@@ -107,11 +107,16 @@ async def line_to_come(mark: Path) -> str:
 
 
 @contextlib.contextmanager
-def second_coordinator(pid: int, log: Path) -> Iterator[int]:
-    """Another coordinator with the settings of the one with this pid, but unarmed; yields its port once it serves."""
+def second_coordinator(pid: int, without: Collection[str], log: Path) -> Iterator[int]:
+    """Another coordinator with the environment of the one with this pid, but unarmed and `without` the drive's settings; yields
+    its port once it serves."""
     pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
     environment = {name: value for name, _, value in (pair.partition("=") for pair in pairs if "=" in pair)}
-    environment = {name: value for name, value in environment.items() if not name.startswith(("CRASH_", "CLUSTER_"))}
+    environment = {
+        name: value
+        for name, value in environment.items()
+        if name not in without and not name.startswith(("CRASH_", "CLUSTER_"))
+    }
     port = next(port for port in range(19_950, 19_999) if port_is_free(port))
     command = ["-m", "uvicorn", "main:app", "--app-dir", "coordinator", "--port", str(port), "--no-access-log"]
     with (
@@ -142,13 +147,16 @@ def wait_until_all_are_level(cluster: ClusterHandle, within_s: float) -> None:
 class CrashCase:
     """One point and what happens there."""
 
-    def __init__(self, cluster: ClusterHandle, point: str, action: str, drive: Drive, folder: Path) -> None:
+    def __init__(
+        self, cluster: ClusterHandle, point: str, action: str, drive: Drive, folder: Path, hit_s: float = HIT_S
+    ) -> None:
         self.cluster = cluster
         self.point = point
         self.action = action
         self.drive = drive
         self.name = PROCESSES[point.partition(".")[0]]
         self._folder = folder
+        self._hit_s = hit_s
         self._label = f"{point}-{action}"
         self._records: list[Record] = []
         self._pid = 0
@@ -205,7 +213,7 @@ class CrashCase:
         """The line that the point left, after what makes the cluster reach it."""
         hit = asyncio.create_task(line_to_come(self._folder / "mark"))
         try:
-            async with asyncio.timeout(HIT_S):
+            async with asyncio.timeout(self._hit_s):
                 await asyncio.wait({hit, starting}, return_when=asyncio.FIRST_COMPLETED)
                 while not hit.done():
                     self._acting = asyncio.create_task(asyncio.to_thread(self.drive.act, self.cluster))
@@ -213,7 +221,7 @@ class CrashCase:
                     await asyncio.wait({hit}, timeout=0.5)
                 return await hit
         except TimeoutError:
-            raise AssertionError(f"{self.point} was never reached within {HIT_S} s by {self.drive}") from None
+            raise AssertionError(f"{self.point} was never reached within {self._hit_s} s by {self.drive}") from None
         finally:
             hit.cancel()
 
@@ -230,7 +238,7 @@ class CrashCase:
 
     def _be_replaced(self) -> None:
         self.drive.heal(self.cluster)  # two nodes away are one too many, for the second coordinator too
-        with second_coordinator(self._pid, self._folder / "second.log") as port:
+        with second_coordinator(self._pid, self.drive.settings, self._folder / "second.log") as port:
             other = Load(port, CLIENTS, f"{self._label}-b", count=ROWS)
             self._records.append(asyncio.run(other.run()))
             assert set(other.record.statuses()) == {200}

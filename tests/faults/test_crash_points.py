@@ -15,10 +15,10 @@ from cluster_handle import ClusterHandle, private_cluster
 from coordinator_points import AFTER, BEFORE
 from coordinator_points import POINTS as COORDINATOR_POINTS
 from crash_case import TAKE_OVER, CrashCase, state_of
-from crash_drives import POINTS, drive_of
+from crash_drives import POINTS, Drive, drive_of
 from crash_point import Action
 
-from replication.messages import Acknowledge, CommitBatch, StoreRows
+from replication.messages import Acknowledge, CommitBatch, ExecuteBatch, StoreRows
 
 EXITS = [(point, "exit") for point in POINTS]
 HARDEST = [
@@ -62,3 +62,9 @@ async def test_nothing_is_lost_and_nodes_are_equal_after_a_crash_at(
     except BaseException:
         mend(cluster)
         raise
+
+
+async def test_a_point_that_is_never_reached_fails(cluster: ClusterHandle, tmp_path: Path) -> None:
+    case = CrashCase(cluster, BEFORE[ExecuteBatch], "exit", Drive(at=10**9), tmp_path, hit_s=3.0)
+    with pytest.raises(AssertionError, match="was never reached within"):
+        await case.run()
