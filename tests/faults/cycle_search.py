@@ -101,7 +101,7 @@ class CycleSearch:
             for edge in islice(edges_of_kind(inside, Dependency.RW), STARTS_MAX):
                 way = self._shortest_way(inside, edge.target, edge.source, barrier_shift=1)
                 if way is not None:
-                    yield _simple_part([_between_nodes(half) for half in (edge, *way)])
+                    yield simple_part([_between_nodes(half) for half in (edge, *way)])
 
     def _shortest_way(
         self,
@@ -159,7 +159,7 @@ def _between_nodes(edge: Edge) -> Edge:
     return Edge(edge.source // 2, edge.target // 2, edge.dependency, edge.key, edge.value)
 
 
-def _simple_part(walk: Cycle) -> Cycle:
+def simple_part(walk: Cycle) -> Cycle:
     """A closed walk without adjacent rw may meet itself in a node. Parted there, at least one part has no adjacent rw either:
     if both had, all four edges at the node would be rw, and the walk would have had two in a row."""
     place: dict[int, int] = {}
@@ -167,7 +167,7 @@ def _simple_part(walk: Cycle) -> Cycle:
         if edge.source in place:
             first = place[edge.source]
             inner, outer = walk[first:i], walk[:first] + walk[i:]
-            return _simple_part(outer if has_adjacent_rw(inner) else inner)
+            return simple_part(outer if has_adjacent_rw(inner) else inner)
         place[edge.source] = i
     return walk
 

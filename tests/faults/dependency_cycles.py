@@ -72,7 +72,7 @@ def find_cycles(graph: Graph, narrator: Narrator, steps_max: int = SEARCH_STEPS_
 
 
 class _News:
-    """Which cycles of a component say something new: where real time is in question, those with it, and no name twice."""
+    """Which cycles of a component say something new: no name is told twice."""
 
     def __init__(self, graph: Graph, kinds: frozenset[Dependency], told: set[str]) -> None:
         self._graph = graph
@@ -83,8 +83,7 @@ class _News:
         return min(islice(filter(self._is_new, cycles), CYCLES_MAX), key=self._length, default=None)
 
     def _is_new(self, cycle: Cycle) -> bool:
-        has_real_time = any(edge.dependency is RT for edge in cycle)
-        return has_real_time == (RT in self.kinds) and name_of(cycle) not in self.told
+        return name_of(cycle) not in self.told
 
     def _length(self, cycle: Cycle) -> int:
         return sum(not self._graph.is_barrier(edge.target) for edge in cycle)

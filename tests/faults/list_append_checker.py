@@ -94,7 +94,7 @@ def _fail_but_applied(key: KeyObservations, observations: Observations, narrator
 def _g1b(key: KeyObservations, observations: Observations, narrator: Narrator) -> Iterator[Anomaly]:
     for reader, version in key.external_reads:
         writer = key.writer_by_value.get(version[-1]) if version else None
-        if writer is None or writer == reader:
+        if writer is None:
             continue
         appended = [micro.value for micro in observations.operations[writer].appends if micro.key == key.key]
         if version[-1] != appended[-1]:

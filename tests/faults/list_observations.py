@@ -9,6 +9,7 @@ A read says something about others only in its *external* part: what the transac
 its end.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -113,6 +114,9 @@ def _observe_writes(keys: dict[str, KeyObservations], number: int, operation: Op
 
 
 def _observe_reads(observations: Observations, number: int, operation: Operation) -> None:
+    appends: dict[str, set[int]] = defaultdict(set)
+    for each in operation.appends:
+        appends[each.key].add(each.value)
     known: dict[str, Values] = {}
     appended: dict[str, Values] = {}
     for micro in operation.micro_operations:
@@ -137,5 +141,10 @@ def _observe_reads(observations: Observations, number: int, operation: Operation
                     InternalContradiction(number, key, f"a list that ends with {list(own)}", values)
                 )
             else:
-                observed.external_reads.append((number, values[: len(values) - len(own)]))
+                version = values[: len(values) - len(own)]
+                observed.external_reads.append((number, version))
+                if key in appends and not appends[key].isdisjoint(version):
+                    observations.internal_contradictions.append(
+                        InternalContradiction(number, key, "without what it appended itself later", values)
+                    )
             known[key] = values

@@ -10,6 +10,8 @@ import time
 
 import pytest
 from anomaly import GeneratorBug
+from cycle_search import Cycle, simple_part
+from dependency_graph import Dependency, Edge
 from history import Append, History, MicroOperation, Operation, Outcome, Read
 from list_append_checker import check
 from simulated_lists import (
@@ -106,6 +108,10 @@ def test_internal_an_append_between_two_reads_is_not_seen() -> None:
     assert "internal" in names(ok(1, 0, 9, Read("x", ()), Append("x", 1), Read("x", ())), x=(1,))
 
 
+def test_internal_a_transaction_sees_what_it_appends_only_later() -> None:
+    assert names(ok(1, 0, 9, Read("x", (1,)), Append("x", 1)), x=(1,)) == {"internal"}
+
+
 def test_incompatible_order() -> None:
     assert names(
         ok(1, 0, 9, Append("x", 1)),
@@ -114,6 +120,25 @@ def test_incompatible_order() -> None:
         ok(4, 0, 9, Read("x", (2, 1))),
         x=(1, 2),
     ) == {"incompatible-order"}
+
+
+def test_a_list_without_one_order_accuses_nobody_else() -> None:
+    """By its length alone the read of (2) would be one of (1), and would have missed T1."""
+    assert names(
+        ok(1, 0, 9, Append("x", 1)),
+        ok(2, 0, 9, Append("x", 2), Append("y", 1)),
+        ok(3, 0, 9, Read("x", (1, 2))),
+        ok(4, 0, 9, Read("x", (2,)), Read("y", (1,))),
+        x=(1, 2),
+        y=(1,),
+    ) == {"incompatible-order"}
+    assert names(
+        ok(1, 0, 9, Append("x", 1)),
+        ok(2, 0, 9, Append("x", 2), Append("y", 1)),
+        ok(3, 0, 9, Read("x", (1,)), Read("y", ())),
+        x=(2,),
+        y=(1,),
+    ) == {"lost-write", "observed-then-lost"}
 
 
 def test_dirty_update() -> None:
@@ -159,6 +184,12 @@ def test_g0_two_writes_in_opposite_orders() -> None:
     )
 
 
+def test_g0_by_an_append_that_is_not_there_and_so_comes_behind_all_that_are() -> None:
+    assert "G0" in names(
+        ok(1, 0, 9, Append("x", 1), Append("y", 1)), ok(2, 0, 9, Append("x", 2), Append("y", 2)), x=(2,), y=(1, 2)
+    )
+
+
 def test_g1c_two_transactions_that_saw_each_other() -> None:
     assert names(
         ok(1, 0, 9, Append("x", 1), Read("y", (1,))), ok(2, 0, 9, Append("y", 1), Read("x", (1,))), x=(1,), y=(1,)
@@ -186,6 +217,44 @@ def test_g2_item_write_skew() -> None:
     assert names(
         ok(1, 0, 9, Read("x", ()), Append("y", 1)), ok(2, 0, 9, Read("y", ()), Append("x", 1)), x=(1,), y=(1,)
     ) == {"G2-item"}
+
+
+def test_g2_item_of_two_who_also_append_to_a_list_that_they_read() -> None:
+    assert names(
+        ok(1, 0, 9, Read("x", ()), Read("z", ()), Append("z", 1), Append("y", 1)),
+        ok(2, 0, 9, Read("y", ()), Append("x", 1)),
+        x=(1,),
+        y=(1,),
+        z=(1,),
+    ) == {"G2-item"}
+
+
+def test_the_weaker_name_is_told_where_a_long_fork_and_a_write_skew_share_transactions() -> None:
+    assert names(
+        ok(1, 0, 9, Read("z", ()), Append("x", 1), Append("w", 1)),
+        ok(2, 0, 9, Read("w", ()), Append("y", 1), Append("z", 1)),
+        ok(3, 0, 9, Read("x", (1,)), Read("y", ())),
+        ok(4, 0, 9, Read("x", ()), Read("y", (1,))),
+        w=(1,),
+        x=(1,),
+        y=(1,),
+        z=(1,),
+    ) == {"G-nonadjacent"}
+
+
+def test_a_walk_that_meets_itself_is_parted_where_no_two_rw_become_neighbours() -> None:
+    def walk(*steps: tuple[int, int, Dependency]) -> Cycle:
+        return [Edge(*step) for step in steps]
+
+    rw, wr = Dependency.RW, Dependency.WR
+    # it arrives at 0 by rw at first: the part between the visits begins and ends without rw
+    between = walk((0, 8, wr), (8, 0, wr))
+    assert simple_part([*walk((9, 0, rw)), *between, *walk((0, 9, wr))]) == between
+    # the part between the visits begins and ends with rw: the other part has none there
+    between = walk((0, 8, rw), (8, 7, wr), (7, 0, rw))
+    assert simple_part([*walk((9, 0, wr)), *between, *walk((0, 9, wr))]) == walk((9, 0, wr), (0, 9, wr))
+    loop = walk((0, 1, wr), (1, 2, rw), (2, 3, wr), (3, 0, rw))
+    assert simple_part(loop) == loop
 
 
 def test_g0_realtime_a_write_that_came_too_late() -> None:
@@ -242,6 +311,13 @@ def test_a_cycle_is_told_in_a_sentence_with_who_and_when() -> None:
         "G-single-realtime: T1 did not see T0's append of 8 to list-4, although T0 had returned before T1 was invoked."
         " T1 (process 3, 0.001002 s to 0.002000 s); T0 (process 5, 0.000000 s to 0.000001 s)"
     ]
+
+
+def test_a_cycle_is_told_by_the_fewest_edges_however_much_happened_in_between() -> None:
+    between = [ok(1, 2 * i, 2 * i + 1, Read("z", ())) for i in range(1, 7)]
+    operations = [ok(2, 0, 1, Append("x", 1)), ok(3, 0, 12, Append("x", 2)), ok(4, 14, 15, Read("x", ())), *between]
+    (anomaly,) = check(History(operations, {"x": (1, 2)}))
+    assert "T2 did not see T0's append of 1 to x, although T0 had returned before T2 was invoked." in anomaly.sentence
 
 
 # ------------------------------------------------------------------------------------------ against the definition
