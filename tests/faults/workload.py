@@ -170,6 +170,8 @@ class Workload:
     pause_s: float = 0.02
     history: History = field(default_factory=History)
     oddities: list[str] = field(default_factory=list)
+    acknowledged: int = 0
+    """Writes, up to now."""
 
     def __post_init__(self) -> None:
         self._stopped = False
@@ -184,11 +186,6 @@ class Workload:
         self._seen: dict[int, int] = {}
         self.history.initial_registers = {str(key): 0 for key in self.keys.registers}
         self.history.accounts_total = BALANCE * len(self.keys.accounts)
-
-    @property
-    def acknowledged(self) -> int:
-        """Writes, as far as they were counted up to now."""
-        return sum(operation.is_write and operation.outcome is Outcome.OK for operation in self.history.operations)
 
     async def run(self) -> History:
         await asyncio.gather(*(self._client(number) for number in range(self.clients)))
@@ -262,6 +259,7 @@ class Workload:
         outcome = outcome_of(status, body, was_sent=was_sent)
         if outcome is Outcome.OK:
             micro_operations = tuple(with_answer(micro, body) for micro in micro_operations)
+            self.acknowledged += "timestamp" in body
             self._look_at(micro_operations, body, sql)
         self.history.operations.append(
             Operation(
