@@ -1,8 +1,8 @@
 """A cluster that can be harmed: ten real processes, a proxy before each node, a disk of its own for whoever keeps data.
 
-It also says what "healed" means: all processes run, writes are taken, all four nodes are level members. Waiting for
-that has no fixed time, because a node that lost its disk is filled from a log of any length; but it must get on: a
-state that does not change for `STANDSTILL_S` is a failure.
+It also says what "healed" means: all processes run, writes are taken, all four nodes are level members. A node that lost
+its disk may take long to be filled, so waiting for that is bounded twice: a state that does not change for
+`STANDSTILL_S` is a failure, and so is one that still changes after `LEVEL_S_MAX`.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from runner_console import Progress, locked
 
 TABLES = Path(__file__).with_name("workload_tables.sql")
 STANDSTILL_S = 30.0
+LEVEL_S_MAX = 300.0
 STATUS_S = 3.0
 DISK_BYTES = 6 << 30
 """Of a file with holes: only what is written takes space."""
@@ -97,6 +98,7 @@ class FaultCluster:
     def wait_until_level(self) -> None:
         """All four nodes are level members, and writes are taken."""
         changed_s, seen = time.monotonic(), ""
+        deadline_s = changed_s + LEVEL_S_MAX
         while True:
             missing = set(BY_NAME) - self.running()
             assert not missing, f"{', '.join(sorted(missing))} does not run"
@@ -109,6 +111,7 @@ class FaultCluster:
             if now != seen:
                 changed_s, seen = time.monotonic(), now
             assert time.monotonic() - changed_s < STANDSTILL_S, f"for {STANDSTILL_S:.0f} s nothing changed: {seen}"
+            assert time.monotonic() < deadline_s, f"not level after {LEVEL_S_MAX:.0f} s: {seen}"
             time.sleep(0.1)
 
 
