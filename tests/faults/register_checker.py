@@ -36,7 +36,7 @@ def check_balances(history: History) -> list[Anomaly]:
     total, accounts = history.accounts_total, None
     for number, operation in enumerate(history.operations):
         for micro in operation.micro_operations:
-            if not isinstance(micro, Balances) or micro.values is None or operation.outcome is not Outcome.OK:
+            if not isinstance(micro, Balances) or micro.values is None:
                 continue
             total = sum(micro.values.values()) if total is None else total
             accounts = micro.values.keys() if accounts is None else accounts

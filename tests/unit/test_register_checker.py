@@ -30,8 +30,8 @@ SEEDS = 20
 OPERATIONS = 300
 
 
-def ok(begin_ns: int, end_ns: int, timestamp: int | None, micro: MicroOperation) -> Operation:
-    return Operation(1, begin_ns, end_ns, Outcome.OK, (micro,), timestamp)
+def ok(begin_ns: int, end_ns: int, timestamp: int | None, *micros: MicroOperation) -> Operation:
+    return Operation(1, begin_ns, end_ns, Outcome.OK, micros, timestamp)
 
 
 def info(begin_ns: int, micro: MicroOperation) -> Operation:
@@ -106,6 +106,26 @@ def test_two_unanswered_changes_of_one_value_cannot_both_have_happened() -> None
     both = [info(0, cas(0, 1, None)), info(0, cas(0, 2, None))]
     assert not names(*both, ok(1, 9, 5, read(1)))
     assert names(*both, ok(1, 9, 5, read(1)), ok(1, 9, 6, read(2))) == {"wrong-value"}
+
+
+def test_an_unanswered_change_has_a_place_between_what_it_found_and_what_was_found_after_it() -> None:
+    changes = ok(0, 1, 5, cas(0, 1, True)), ok(2, 3, 7, cas(2, 3, True))
+    assert not names(*changes, info(0, cas(1, 2, None)))
+    assert names(*changes, info(4, cas(1, 2, None))) == {"write-too-early"}
+
+
+def test_unanswered_changes_that_only_lead_to_each_other_explain_nothing() -> None:
+    assert names(info(0, cas(2, 1, None)), info(0, cas(1, 2, None)), ok(1, 9, 5, read(1))) == {"wrong-value"}
+
+
+def test_a_change_comes_before_what_an_earlier_read_had_seen_whatever_its_label() -> None:
+    change = ok(0, 9, 7, cas(0, 1, True))
+    assert names(change, ok(1, 2, 3, read(1)), ok(3, 4, 6, cas(9, 2, False))) == {"write-too-early"}
+    assert not names(change, ok(1, 2, 3, read(1)), ok(3, 4, 8, cas(9, 2, False)))
+
+
+def test_an_operation_reads_the_register_before_its_own_change_of_it() -> None:
+    assert not names(ok(0, 9, 5, read(0), cas(0, 1, True)))
 
 
 def test_the_log_settles_an_unanswered_change() -> None:

@@ -171,6 +171,18 @@ def test_an_unanswered_write_that_was_seen_between_two_others_has_a_place_betwee
     assert names(*writes, info(4, Append("x", 2)), x=(1, 2, 3)) == {"write-too-early"}
 
 
+def test_an_unanswered_write_is_no_floor_for_what_began_after_its_client_gave_up() -> None:
+    given_up = Operation(3, 0, 2, Outcome.INFO, (Append("x", 2),))
+    assert not names(
+        ok(0, 100, 50, Append("x", 1)),
+        given_up,
+        ok(0, 100, 10, Append("z", 1)),
+        ok(5, 6, 3, Read("z", ())),
+        x=(1, 2),
+        z=(1,),
+    )
+
+
 # ------------------------------------------------------------------------------------------ with the log
 
 
@@ -192,7 +204,8 @@ def test_a_failed_write_is_in_the_log() -> None:
 
 
 def test_the_log_has_what_nobody_asked_for() -> None:
-    assert names(entries={5: {("x", 1)}}) == {"garbage-in-log"}
+    assert names(ok(0, 9, 4, Read("x", ())), entries={5: {("x", 1)}}) == {"garbage-in-log"}
+    assert not names(ok(0, 9, 4, Read("x", ())), entries={5: {("a list of another history", 1)}})
 
 
 def test_the_log_settles_an_unanswered_write() -> None:
