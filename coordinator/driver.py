@@ -48,7 +48,6 @@ from replication.messages import (
     WriteArrived,
 )
 from replication.replicator import Replicator
-from replication.write_path import BatchUnderWay, Stage
 
 log = logging.getLogger("coordinator")
 
@@ -80,7 +79,6 @@ class Driver:
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._waiting: dict[int, asyncio.Future[Acknowledge | Refuse | Fail]] = {}
         self._readers: dict[int, asyncio.Future[ReadAllowed | ReadRefused]] = {}
-        self._committing: list[tuple[BatchUnderWay, asyncio.Future[None]]] = []
         self._switchover: asyncio.Future[SwitchoverEnded] | None = None
         self._last_id = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -115,20 +113,6 @@ class Driver:
             return await future
         finally:
             self._readers.pop(read_id, None)
-
-    async def commit_settled(self, node: str) -> None:
-        """Resolves when no COMMIT is under way that a read at `node` may have seen before us.
-
-        At the master a batch shows as soon as the server has carried out its COMMIT, a moment before that is known here. A
-        read that saw it must not be answered before: the next read could be sent to a replica, which does not show it yet,
-        and time would run backwards. (If the epoch ends instead, the next one serves only with that batch applied.)
-        """
-        batch = self.replicator.writes.batch
-        if batch is None or batch.stage is not Stage.COMMITTING or batch.master != node:
-            return
-        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._committing.append((batch, settled))
-        await settled
 
     async def switchover(self, target: str) -> SwitchoverEnded:
         """Resolves when `target` is master, or when it is clear that it does not become so."""
@@ -173,8 +157,6 @@ class Driver:
             for effect in effects:
                 self._perform(effect)
             self._set_timer()
-            if self._committing:
-                self._tell_settled()
         except Exception:  # noqa: BLE001 (it ends the process)
             self.die("a step of the protocol failed")
         self.stepped_at_ns = now_ns
@@ -195,13 +177,6 @@ class Driver:
             log.log(logging.getLevelNamesMapping()[effect.severity.upper()], effect.text)
         else:
             raise TypeError(f"no such effect: {effect}")
-
-    def _tell_settled(self) -> None:
-        under_way = self.replicator.writes.batch
-        for batch, settled in self._committing:
-            if batch is not under_way and not settled.done():
-                settled.set_result(None)
-        self._committing = [waiting for waiting in self._committing if not waiting[1].done()]
 
     def _answer_reader(self, effect: ReadAllowed | ReadRefused) -> None:
         told = self._tell(self._readers.get(effect.read_id), effect)

@@ -144,7 +144,6 @@ class QueryEndpoint:
             started_ns = time.monotonic_ns()
             try:
                 result = await self._readers[leave.node].read(statement.text, asked_ns)
-                await self._driver.commit_settled(leave.node)
             except ServerError as error:
                 raise _read_error(leave.node, error) from error
             except RowsExceeded as exceeded:

@@ -45,7 +45,12 @@ class Election:
         """Masters that failed in this or the last epoch: not tried first again. Membership tests only."""
         self.preferred: str | None = None
         """Whom a planned switchover wants, if it may be chosen."""
+        self.taken_over_by = ""
+        """The owner of the epoch in which an election quorum was found: somebody else has won."""
         self.history = ElectionHistory()
+        self._taken: dict[str, tuple[int, str]] = {}
+        """Node -> the epoch and owner that outbid this attempt."""
+        self._above_all = True
         self._unadmitted: dict[int, NodeProgress] = {}
         self._in_a_row = 0
         self._ended_ns = -(10**18)
@@ -54,9 +59,14 @@ class Election:
 
     # ------------------------------------------------------------------------------------------ fence
 
-    def begin(self, reason: str) -> None:
-        """The epoch is over, or could not be had: elect, after a pause if that happens again and again."""
+    def begin(self, reason: str, *, above_all: bool = False) -> None:
+        """The epoch is over, or could not be had: elect, after a pause if that happens again and again.
+
+        A coordinator that has served asks for the next epoch, and learns from the refusals whether it was taken over from; only
+        where nobody else has an election quorum does it go `above_all` that it has seen. One that starts does so at once.
+        """
         state = self._state
+        self._above_all = above_all or not state.has_served
         if state.phase is not Phase.ELECTING:
             self.reason = reason
             self.history.begin(reason, state.now_ns, state.wall_us)
@@ -93,7 +103,7 @@ class Election:
     def _fence_all(self) -> None:
         """Start over in a new epoch, greater than any seen."""
         state = self._state
-        state.epoch = max(state.epoch, state.epoch_seen) + 1
+        state.epoch = (max(state.epoch, state.epoch_seen) if self._above_all else state.epoch) + 1
         state.master = None
         state.source = None
         self.history.attempt(state.epoch)
@@ -104,6 +114,7 @@ class Election:
         self._look_again_at_ns = state.now_ns + state.settings.retry_ns_max
         self._begin_again_at_ns = None
         self._unadmitted.clear()
+        self._taken.clear()
         self._shipping.forget()
         for node in state.nodes.values():
             if node.state not in (NodeState.QUARANTINED, NodeState.COPYING):
@@ -120,13 +131,28 @@ class Election:
         elif self._state.source is not None:
             self._shipping.match(node)
 
-    def outbid(self, epoch: int) -> None:
-        """Somebody has a greater epoch: begin again above it."""
+    def outbid(self, name: str, epoch: int, owner: str) -> None:
+        """Somebody has this epoch or a greater one. A coordinator that starts begins again above it: that is how it takes over.
+        One that has served hears the others first: where an election quorum is somebody else's, it was taken over from."""
         state = self._state
         state.epoch_seen = max(state.epoch_seen, epoch)
         if self._begin_again_at_ns is not None:
             return
-        self.begin(f"epoch {epoch} was somebody else's already")
+        self._taken[name] = (epoch, owner)
+        if not state.has_served:
+            self.begin(f"epoch {epoch} was somebody else's already")
+        elif self.step is ElectionStep.FENCING:
+            self.consider()
+        elif state.sizes.nodes - len(self._taken) < state.sizes.commit:
+            self.begin(f"epoch {epoch} was somebody else's before this one was won")
+
+    def _hear_the_outbid(self, *, is_complete: bool) -> None:
+        """Who has the nodes that are not ours? Known when all have answered, or the others had their chance."""
+        epoch, owner = max(self._taken.values())
+        if list(self._taken.values()).count((epoch, owner)) >= self._state.sizes.election:
+            self.taken_over_by = owner
+        elif is_complete:
+            self.begin(f"epoch {epoch} was somebody else's already", above_all=True)
 
     @property
     def wake_at_ns(self) -> int | None:
@@ -164,6 +190,9 @@ class Election:
             return
         waiting = [node.name for node in state.nodes.values() if node.state is NodeState.FENCING]
         in_grace = state.now_ns - self._fence_began_ns < state.settings.fence_grace_ns
+        if self._taken:
+            self._hear_the_outbid(is_complete=not (waiting and in_grace))
+            return
         members = self._largest_cluster()
         if waiting and in_grace and (len(members) < state.sizes.election or self._wanted(members) in waiting):
             return
@@ -285,6 +314,7 @@ class Election:
     def _serve(self) -> None:
         state = self._state
         state.phase = Phase.SERVING
+        state.has_served = True
         state.source = state.master
         self.suspects.clear()
         self.preferred = None

@@ -42,6 +42,9 @@ class NodeProgress:
         """Counts for quorums. False for a node that has lost its data, until it is level and was not needed once."""
         self.promised_epoch = 0
         """The greatest epoch that it acknowledged to us. Never forgotten, whatever becomes of the connection."""
+        self.taken_epoch = 0
+        """The epoch of another coordinator that it was last seen in; it means something while it is greater than ours."""
+        self.taken_at_ns = 0
         self.acknowledged_end = LOG_BEGIN
         """The end of its log as it last acknowledged it to us. Never forgotten either."""
         self.distrusted = False
@@ -98,6 +101,7 @@ class NodeProgress:
         # one whose disk says that it is no member need not be told so again
         self.distrusted = bool(status.cluster_id) and (self.distrusted or forgot)
         self.promised_epoch = fenced_epoch
+        self.taken_epoch = self.taken_at_ns = 0
         self.acknowledged_end = status.log_end.position
         self.status = status
         self.state = NodeState.MATCHING

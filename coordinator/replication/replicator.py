@@ -102,6 +102,8 @@ class Replicator:
             state.preferred_quorum, state.ranking = event.quorum, event.ranking
         else:
             self._woken(event)
+        if self.election.taken_over_by and state.phase is Phase.ELECTING:
+            self._depose(self.election.taken_over_by)
         self.switchover.advance()
         self.copying.advance()
         self.retention.advance()
@@ -137,6 +139,8 @@ class Replicator:
             return
         if state.phase is Phase.ELECTING:
             self.election.woken()
+        elif state.phase is Phase.SERVING:
+            self._regain_taken()
         for node in state.nodes.values():
             if node.state is NodeState.AWAY and node.retry_at_ns <= state.now_ns:
                 self.shipping.fence(node)
@@ -238,13 +242,19 @@ class Replicator:
     def _advance(self) -> None:
         """A node may have what an election or a batch waits for: by storing it now, or found to have it already."""
         if self.state.phase is Phase.SERVING:
-            for node in self.state.replicas:
-                if node.state is NodeState.LEVEL and not node.member:
-                    self._newcomer_stored(node)
             self.writes.stored()
+            self._try_newcomers()
         elif self.state.phase is Phase.ELECTING and self.election.stored():
             self.writes.serve()
             self.reads.start_round()
+            self._try_newcomers()
+
+    def _try_newcomers(self) -> None:
+        """Whoever is no member and has all rows. It need not have stored any just now: it may have been filled during the
+        election, or have come back with a copy."""
+        for node in self.state.replicas:
+            if node.state is NodeState.LEVEL and not node.member:
+                self._newcomer_stored(node)
 
     def _log_read(self, source: NodeProgress, command: int, reply: LogRead) -> None:
         try:
@@ -256,7 +266,6 @@ class Replicator:
             self._after_loss(source, source.reason)
 
     def _newcomer_stored(self, node: NodeProgress) -> None:
-        """A node that is no member has more rows, or was found to have them all (as a copy does when nobody writes)."""
         end = self.state.window.end.position
         if node.probation is None and node.has(end):
             node.probation = end
@@ -290,11 +299,11 @@ class Replicator:
 
     # ------------------------------------------------------------------------------------------ epochs
 
-    def _elect(self, reason: str, preferred: str | None = None) -> None:
+    def _elect(self, reason: str, preferred: str | None = None, *, above_all: bool = False) -> None:
         self.election.preferred = preferred
         self.writes.hold()
         self.reads.interrupt()
-        self.election.begin(reason)
+        self.election.begin(reason, above_all=above_all)
 
     def _is_outbid(self, epoch: int, owner: str) -> bool:
         """Whether a fence means that our epoch cannot be had, or is over.
@@ -306,6 +315,8 @@ class Replicator:
         return epoch > state.epoch or same
 
     def _outbid(self, node: NodeProgress, epoch: int, owner: str) -> None:
+        """The node is in another coordinator's epoch. One such node proves little: its owner may have died right after it, so
+        we go on while a quorum is ours. When none can be, or one is the other's, we are deposed."""
         state = self.state
         node.command = None
         if state.phase is Phase.ELECTING:
@@ -313,10 +324,31 @@ class Replicator:
             node.reason = f"it is in epoch {epoch}"
             node.retry_at_ns = state.now_ns + state.settings.retry_ns
             if epoch >= state.epoch:
-                self.election.outbid(epoch)
+                self.election.outbid(node.name, epoch, owner)
+            if node.name in (state.master, state.source):
+                self._elect(f"{node.name}, which was to lead, is in epoch {epoch} of another coordinator")
         elif state.phase is Phase.SERVING:
             state.epoch_seen = max(state.epoch_seen, epoch)
-            state.report("error", f"deposed: {node.name} is in epoch {epoch} of {owner}")
-            state.phase = Phase.DEPOSED
-            self.writes.depose()
-            self.reads.depose()
+            node.taken_epoch = epoch
+            taken = [other for other in state.nodes.values() if other.taken_epoch > state.epoch]
+            if state.sizes.nodes - len(taken) < state.sizes.commit:
+                self._depose(owner)
+                return
+            node.taken_at_ns = node.taken_at_ns or state.now_ns
+            self._lose(node, f"it is in epoch {epoch} of another coordinator")
+
+    def _regain_taken(self) -> None:
+        """A node is in an epoch whose owner did not take over: only an election above that brings it back."""
+        state = self.state
+        for node in state.nodes.values():
+            if node.taken_epoch > state.epoch and state.now_ns - node.taken_at_ns >= state.settings.taken_patience_ns:
+                reason = f"{node.name} is in epoch {node.taken_epoch} of a coordinator that did not take over"
+                self._elect(reason, above_all=True)
+                return
+
+    def _depose(self, owner: str) -> None:
+        state = self.state
+        state.report("error", f"deposed: {owner} has taken over in epoch {state.epoch_seen}")
+        state.phase = Phase.DEPOSED
+        self.writes.depose()
+        self.reads.depose()

@@ -26,6 +26,8 @@ class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry_ns_max: int = 1000 * MILLISECOND_NS
     stable_ns: int = 5_000 * MILLISECOND_NS
     """An epoch that lasted so long counts as stable: the next election is the first in a row again."""
+    taken_patience_ns: int = 2_000 * MILLISECOND_NS
+    """How long a node may be in another coordinator's epoch while a quorum is ours; an election takes a part of that."""
     elections_at_once: int = 4
     """So many elections in a row begin without a pause."""
     pause_ns_max: int = 5_000 * MILLISECOND_NS
@@ -62,6 +64,7 @@ class ReplicationState:
         self.sizes = QuorumSizes.of(len(node_names))
         self.nodes = {name: NodeProgress(name) for name in node_names}
         self.phase = Phase.STARTING
+        self.has_served = False
         self.epoch = 0
         self.epoch_seen = 0
         self.master: str | None = None

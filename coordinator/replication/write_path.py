@@ -213,6 +213,7 @@ class WritePath:
         batch.holders = self._holders(batch.row)
         if len(batch.holders) >= state.sizes.commit_replicas:
             batch.stage = Stage.COMMITTING
+            self._reads.master_may_be_ahead = True
             self._command_master(CommitBatch)
 
     def _holders(self, row: LogRow) -> list[str]:
@@ -224,6 +225,7 @@ class WritePath:
         assert batch is not None
         assert batch.row is not None
         self.batch = None
+        self._reads.master_may_be_ahead = False
         state.committed_timestamp = batch.row.last_timestamp
         state.committed_at_ns = state.now_ns
         master = state.master_progress
@@ -286,6 +288,7 @@ class WritePath:
     def hold(self) -> None:
         """The epoch ends with a batch under way."""
         batch, self.batch = self.batch, None
+        self._reads.master_may_be_ahead = False
         if batch is None:
             return
         if batch.row is None:

@@ -329,6 +329,21 @@ def test_a_refilled_node_counts_only_after_a_batch_was_committed_without_it() ->
     assert bench.nodes[REPLICA_3].cluster_id == "cluster"
 
 
+def test_a_node_that_was_filled_during_an_election_becomes_a_member_without_a_write() -> None:
+    """It has and applied every row when the election ends: it is sent nothing more, and perhaps nobody writes for hours."""
+    bench = starting(emptied(cluster(), REPLICA_3))
+    fence(bench, *NAMES)
+    stored_on(bench, MASTER, REPLICA_1, REPLICA_3)
+    bench.settle(without=(REPLICA_2,))
+    stored_on(bench, REPLICA_2)
+    assert step_of(bench) is ElectionStep.APPLYING
+    bench.do(StoreRows, REPLICA_3)
+    assert not bench.serving
+    bench.settle()
+    assert bench.state.nodes[REPLICA_3].member
+    assert bench.nodes[REPLICA_3].cluster_id == bench.nodes[MASTER].cluster_id
+
+
 def test_an_old_copy_of_a_node_s_data_counts_for_nothing_until_it_is_level() -> None:
     bench = serving_bench()
     bench.write("before")

@@ -43,9 +43,6 @@ class StubDriver:
     def read_finished(self, node: str, latency_ns: int) -> None:
         self.finished.append(node)
 
-    async def commit_settled(self, node: str) -> None:
-        await asyncio.sleep(0)
-
     async def write(self, sql: str, *, inserts: bool, uses_random: bool) -> Acknowledge | Refuse | Fail:
         await asyncio.sleep(0)
         self.written.append((sql, inserts, uses_random))

@@ -243,6 +243,7 @@ def test_a_deposed_coordinator_does_not_send_rows_of_a_later_epoch_on() -> None:
     other.step(Woken())
     other.election(without=(REPLICA_3,))
     bench.reply(asked, bench.at_node(asked))
+    bench.settle()
     assert bench.state.phase is Phase.DEPOSED
     assert not bench.waiting(StoreRows, REPLICA_3)
 

@@ -120,7 +120,9 @@ def test_a_node_that_is_no_member_confirms_nothing() -> None:
 def test_a_greater_epoch_deposes_and_every_waiting_read_is_refused_with_the_reason() -> None:
     bench = serving_bench()
     reads = [bench.read(), bench.read()]
-    bench.reply(bench.take(ConfirmEpoch, REPLICA_2), EpochSeen(9, "coordinator-2"))
+    for name in (REPLICA_2, REPLICA_3):
+        assert not bench.reads
+        bench.reply(bench.take(ConfirmEpoch, name), EpochSeen(9, "coordinator-2"))
     reads.append(bench.read())
     assert bench.state.phase is Phase.DEPOSED
     for read in reads:
@@ -135,9 +137,9 @@ def test_a_deposed_coordinator_that_does_not_know_it_gives_no_leave() -> None:
     other.state.epoch_seen = bench.state.epoch
     other.election(without=(MASTER,))
     read = bench.read()
-    confirm(bench, MASTER)
+    confirm(bench, MASTER, REPLICA_1)
     assert read not in bench.reads
-    confirm(bench, REPLICA_1)
+    confirm(bench, REPLICA_2)
     assert isinstance(bench.reads[read], ReadRefused)
 
 
@@ -206,6 +208,49 @@ def test_what_is_committed_while_a_round_is_under_way_is_seen_too() -> None:
     bench.do(CommitBatch, MASTER)
     confirm(bench, MASTER, REPLICA_1, REPLICA_2)
     assert place_of(bench, read) == MASTER
+
+
+def test_a_later_read_does_not_see_less_than_one_that_saw_the_master_s_commit_before_it_was_reported() -> None:
+    """The master shows a batch from its COMMIT on. Whoever read there has seen it: nobody may be sent to a replica any more."""
+    bench = serving_bench()
+    bench.step(ReadFinished(MASTER, 50 * MILLISECOND_NS))  # slow to read at, so that a replica would be chosen
+    early = bench.read()
+    bench.settle()
+    bench.write("row")
+    bench.do(ExecuteBatch, MASTER)
+    bench.do(PrepareRow, MASTER)
+    bench.do(StoreRows, REPLICA_1)
+    bench.do(StoreRows, REPLICA_2)
+    commit = bench.take(CommitBatch, MASTER)
+    reported = bench.at_node(commit)
+    assert isinstance(bench.reads[early], ReadAllowed)
+    assert [entry.sql for entry in bench.nodes[MASTER].data] == ["row"]
+    late = bench.read()
+    confirm(bench, REPLICA_1, REPLICA_2, REPLICA_3)
+    assert late not in bench.reads
+    confirm(bench, MASTER)
+    assert place_of(bench, late) == MASTER
+    bench.reply(commit, reported)
+    bench.flush()
+    after = bench.read()
+    confirm(bench, REPLICA_1, REPLICA_2, REPLICA_3)
+    assert place_of(bench, after) != MASTER
+
+
+def test_a_commit_whose_answer_is_lost_does_not_bind_reads_to_a_master_for_ever() -> None:
+    bench = serving_bench()
+    bench.write("row")
+    bench.do(ExecuteBatch, MASTER)
+    bench.do(PrepareRow, MASTER)
+    bench.do(StoreRows, REPLICA_1)
+    bench.do(StoreRows, REPLICA_2)
+    bench.do_and_lose_the_answer(CommitBatch, MASTER)
+    bench.election()
+    bench.flush()
+    bench.step(ReadFinished(bench.master, 50 * MILLISECOND_NS))
+    read = bench.read()
+    bench.settle()
+    assert place_of(bench, read) != bench.master
 
 
 def test_reads_spread_over_nodes_that_are_level_and_prefer_the_fast_ones() -> None:

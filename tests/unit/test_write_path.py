@@ -203,7 +203,9 @@ def test_a_deposed_coordinator_does_not_tell_a_refusal_that_it_could_not_confirm
     write = bench.write("bad")
     bench.do(ExecuteBatch, MASTER)
     bench.do(RollBackBatch, MASTER)
-    bench.reply(bench.take(ConfirmEpoch, REPLICA_1), EpochSeen(9, "coordinator-2"))
+    for name in (REPLICA_1, REPLICA_2):
+        assert write not in bench.answers
+        bench.reply(bench.take(ConfirmEpoch, name), EpochSeen(9, "coordinator-2"))
     answer = bench.answers[write]
     assert isinstance(answer, Fail)
     assert answer.committed is False
@@ -376,11 +378,12 @@ def test_a_held_request_whose_deadline_passes_is_unknown() -> None:
 
 
 def deposed_by(bench: Bench) -> None:
-    """Another coordinator has taken the nodes over; ours learns it from the replica that it stores on."""
-    store = bench.take(StoreRows, REPLICA_1)
-    status = bench.nodes[REPLICA_1].status()
-    other = msgspec.structs.replace(status, epoch=status.epoch + 1, owner="coordinator-2", master=REPLICA_2)
-    bench.reply(store, Misplaced(other))
+    """Another coordinator has taken the nodes over; ours learns it from the replicas that it stores on."""
+    for name in (REPLICA_1, REPLICA_2):
+        store = bench.take(StoreRows, name)
+        status = bench.nodes[name].status()
+        other = msgspec.structs.replace(status, epoch=status.epoch + 1, owner="coordinator-2", master=REPLICA_2)
+        bench.reply(store, Misplaced(other))
 
 
 def test_a_deposed_coordinator_says_unknown_of_what_was_in_flight_and_refuses_the_rest() -> None:
