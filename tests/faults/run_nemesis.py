@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration"), str(ROOT / "tests" / "faults")]
+sys.path[:0] = [str(ROOT / folder) for folder in (".", "tests/integration", "tests/faults", "coordinator")]
 
 from fault_cluster import FaultCluster, fault_cluster  # noqa: E402
 from fault_schedule import Round, schedule  # noqa: E402

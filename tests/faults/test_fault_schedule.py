@@ -1,7 +1,12 @@
 """A schedule is its seed's, and never asks for more than the promises cover."""
 
+import subprocess
+import sys
+
 import pytest
 from fault_schedule import DISK_FAULTS, EVERYBODY, LOST_DISK, SECONDS_MAX, SECONDS_MIN, Round, round_of
+
+from cluster_layout import ROOT
 
 ROUNDS = 2_000
 
@@ -46,3 +51,9 @@ def test_those_who_come_back_do_so_in_an_order_of_the_seeds() -> None:
 def test_without_disks_no_disk_is_touched() -> None:
     planned = [round_of(0, number, with_disks=False) for number in range(ROUNDS)]
     assert not {fault.name for each in planned for fault in each.faults} & set(DISK_FAULTS)
+
+
+def test_the_long_form_finds_all_that_it_imports_when_it_is_run_as_a_script() -> None:
+    command = [sys.executable, "tests/faults/run_nemesis.py", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "--seed" in done.stdout) == (0, True), done.stderr
