@@ -239,10 +239,10 @@ class ReadsFromALaggingReplica(ReadsThePast):
 
     def before(self, planned: Planned) -> None:
         self.as_of = None
-        missed = self.acknowledged_before(planned) if is_answered_read(planned) else None
-        if missed is not None and (self.rng.random() < 0.02 or (self.is_late() and not self.hits)):
-            self.as_of = missed
-            self.hits += 1
+        goes_there = self.rng.random() < 0.02 or (self.is_late() and not self.hits)
+        if goes_there and is_answered_read(planned):
+            self.as_of = self.acknowledged_before(planned)
+            self.hits += self.as_of is not None
 
 
 class ReadsASnapshotBeforeWriting(ReadsThePast):
@@ -251,9 +251,10 @@ class ReadsASnapshotBeforeWriting(ReadsThePast):
     def before(self, planned: Planned) -> None:
         self.as_of = None
         if planned.reads and planned.appends and planned.outcome is Outcome.OK:
-            later = (i for i, each in enumerate(self.effects) if (each.effect_ns or 0) > planned.invoked_ns)
-            self.as_of = next(later, None)
-            self.hits += self.as_of is not None
+            self.as_of = len(self.effects)
+            while self.as_of and (self.effects[self.as_of - 1].effect_ns or 0) > planned.invoked_ns:
+                self.as_of -= 1
+            self.hits += self.as_of < len(self.effects)
 
 
 class AppliesWhatFailed(System):

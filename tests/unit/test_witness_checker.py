@@ -29,7 +29,7 @@ from small_histories import Entries, explained_by_timestamps, small_list_history
 from witness_checker import check
 
 SEEDS = 20
-OPERATIONS = 300
+OPERATIONS = 250
 
 
 def ok(begin_ns: int, end_ns: int, timestamp: int | None, *micros: MicroOperation) -> Operation:
