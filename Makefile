@@ -52,7 +52,7 @@ SEEDS ?= 300
 SEED ?= 0
 KIND ?= plain
 simulate: venv
-	@PYTHONPATH=coordinator $(RUN)/python tests/simulation/schedules.py $(SEED) $(SEEDS) --kind $(KIND) $(if $(TRACE),--trace)
+	@PYTHONPATH=coordinator:timestamp-service $(RUN)/python tests/simulation/schedules.py $(SEED) $(SEEDS) --kind $(KIND) $(if $(TRACE),--trace)
 
 # Seeded faults on real processes, round after round; without SEED a new one, which is printed. Its short form is in `make test`.
 MINUTES ?= 10

@@ -269,6 +269,8 @@ class WritePath:
         again: list[Request] = []
         disturbed = any(isinstance(outcome, Disturbed) for outcome in batch.outcomes)
         for index, (_, request) in enumerate(batch.requests):
+            if request.request_id in batch.expired:
+                continue  # it was answered: nobody waits for it any more
             outcome = batch.outcomes[index] if index < len(batch.outcomes) else None
             if isinstance(outcome, Disturbed):
                 reason = f"the server could not run it: {outcome.message}"

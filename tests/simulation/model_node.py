@@ -1,8 +1,10 @@
 """A MySQL node as a model: what `adapters/mysql_node.py` and a server do for one effect, without either.
 
-Durable: the meta row, the log (of the removed rows the last stays, as `log_base`), the applied entries. Not durable: the open
-transaction of the master, which holds the lock of the meta row, so that a fence ends it (the adapter kills its connection) and a
-crash makes it vanish.
+Durable: the meta row, the log, the applied entries. Not durable: the open transaction of the master, which holds the lock of the
+meta row, so that a fence ends it (the adapter kills its connection) and a crash makes it vanish. Each command ends in at most one
+durable commit, so a crash in the middle of one is a crash before it or after it.
+
+Its data is a table with a unique key: the part of a statement before " by ".
 """
 
 from replication.log import EMPTY_LOG_END, Batch, Entry, LogEnd, LogRow, Position, end_after
@@ -15,6 +17,7 @@ from replication.messages import (
     BatchRolledBack,
     CommitBatch,
     ConfirmEpoch,
+    Disturbed,
     Diverged,
     EpochSeen,
     ExecuteBatch,
@@ -46,6 +49,12 @@ from replication.messages import (
 )
 
 DUPLICATE = Rejected(1062, "23000", "Duplicate entry")
+DISK_FULL = Disturbed(1114, "HY000", "The table is full")
+
+
+def key_of(sql: str) -> str:
+    """What may be in the table only once."""
+    return sql.partition(" by ")[0]
 
 
 class CommandLost(Exception):
@@ -76,6 +85,10 @@ class ModelNode:
         """A copy was cut short: there is not even an empty log."""
         self.data: list[Entry] = []
         self.open: OpenTransaction | None = None
+        self.disk_full = False
+        self._keys: set[str] = set()
+        self._keys_of: tuple[list[Entry], int] = (self.data, 0)
+        """The part of the data whose keys are in `_keys`."""
 
     def copy(self) -> "ModelNode":
         """The disk alone, as a copied data folder has it."""
@@ -99,6 +112,11 @@ class ModelNode:
     def crash(self) -> None:
         self.open = None
 
+    def hang_up(self, connection: str) -> None:
+        """The client closed `connection`: its open transaction vanishes."""
+        if self.open is not None and self.open.connection == connection:
+            self.open = None
+
     # ------------------------------------------------------------------------------------------ state
 
     @property
@@ -107,6 +125,15 @@ class ModelNode:
 
     def positions(self) -> list[Position]:
         return [self.log_base.position, *(row.position for row in self.log)]
+
+    def keys(self) -> set[str]:
+        """The keys of all that is in the data: the unique index."""
+        indexed, count = self._keys_of
+        if indexed is not self.data or count > len(self.data):
+            self._keys, count = set(), 0
+        self._keys.update(key_of(entry.sql) for entry in self.data[count:])
+        self._keys_of = (self.data, len(self.data))
+        return self._keys
 
     def status(self) -> NodeStatus:
         return NodeStatus(
@@ -131,6 +158,9 @@ class ModelNode:
             if isinstance(effect, Fence):
                 return Bare()
             raise CommandLost("no such database")
+        if self.disk_full and isinstance(effect, Fence | Admit | StoreRows | PrepareRow):
+            self.hang_up(connection)
+            raise CommandLost("the disk is full")
         match effect:
             case Fence():
                 return self._fence(effect)
@@ -200,12 +230,15 @@ class ModelNode:
             return wrong
         self.open = OpenTransaction(connection, effect)
         outcomes: list[Outcome] = []
-        taken = {entry.sql for entry in self.data}
+        taken = set(self.keys())
         for timestamp, request in effect.requests:
-            if request.sql.startswith("bad") or request.sql in taken:
+            if self.disk_full:
+                return BatchExecuted((*outcomes, DISK_FULL))
+            key = key_of(request.sql)
+            if key.startswith("bad") or key in taken:
                 outcomes.append(DUPLICATE)
             else:
-                taken.add(request.sql)
+                taken.add(key)
                 outcomes.append(Executed(1, timestamp))
                 self.open.entries.append(Entry(timestamp, request.sql, 1, timestamp))
         return BatchExecuted(tuple(outcomes))
@@ -253,7 +286,7 @@ class ModelNode:
 
     def _apply(self, batch: Batch) -> Reply | None:
         for entry in batch.entries:
-            if any(entry.sql == done.sql for done in self.data):
+            if key_of(entry.sql) in self.keys():
                 return Diverged(f"{entry.sql} is here twice")
             self.data.append(entry)
         return None

@@ -1,27 +1,35 @@
-"""A seeded world around the production replicator: nodes, network, timestamp servers, clients, and what goes wrong.
+"""A seeded world around the production replicator: time, coordinators, nodes, timestamp servers, clients.
 
 One schedule is one seed. Time is simulated; every delay, loss and crash comes from the seed, so a failure is replayed by
-its number. A command that timed out may still be carried out later (a packet in the socket buffer of a frozen server).
+its number. What goes wrong is in `trouble.py`; what is true of the nodes is checked after every step
+(`world_invariants.py`), what clients were told at the end (`client_history.py`).
 """
 
 import heapq
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
-from model_node import CommandLost, ModelNode
+from client_history import ClientHistory, Read, Write
+from links import MS, NAMES, Channel, Direction, Links
+from model_node import ModelNode
+from model_timestamps import TimestampServers
+from node_sessions import Connection, Line
+from simulated_processes import Coordinator, Server
+from world_invariants import WorldInvariants
 
-from replication.log import Position
 from replication.messages import (
     Acknowledge,
-    Certainty,
+    Admit,
+    Admitted,
     Effect,
     Event,
+    ExecuteBatch,
     Fail,
-    Fence,
     NodeCommand,
     NodeEffect,
-    NodeFailed,
     NodeReplied,
+    PrepareRow,
     ReadAllowed,
     ReadArrived,
     ReadFinished,
@@ -34,75 +42,41 @@ from replication.messages import (
     Woken,
     WriteArrived,
 )
-from replication.replicator import Replicator
-from replication.state import Phase
 
-MS = 1_000_000
-NAMES = ("mysql-master", "replica-1", "replica-2", "replica-3")
-TIMEOUT_NS = 400 * MS
 DEADLINE_NS = 3_000 * MS
-
-
-class Coordinator:
-    """One run of a coordinator process."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.replicator = Replicator(NAMES, owner=name, new_cluster_id=f"cluster-of-{name}")
-        self.alive = True
-        self.frozen_until_ns = 0
-        self.wake_at_ns: int | None = None
-
-
-class Write:
-    """A client's write and what it was told."""
-
-    def __init__(self, sql: str, invoked_ns: int) -> None:
-        self.sql = sql
-        self.invoked_ns = invoked_ns
-        self.answered_ns: int | None = None
-        self.answer: Acknowledge | Refuse | Fail | None = None
-
-
-class Read:
-    """A strong read: what it saw, and what it had to see."""
-
-    def __init__(self, must_see: int) -> None:
-        self.must_see = must_see
-        self.seen: int | None = None
+TIMESTAMP_TIMEOUT_NS = 200 * MS
 
 
 class World:
     """Nodes, coordinators and clients of one schedule."""
 
     def __init__(
-        self, seed: int, *, trouble: float = 1.0, replicator: Callable[[str], Coordinator] = Coordinator
+        self,
+        seed: int,
+        *,
+        replicator: Callable[[str, random.Random], Coordinator] = Coordinator,
     ) -> None:
         self.random = random.Random(seed)
-        self.trouble = trouble
         self._make = replicator
         self.now_ns = 0
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._ties = 0
-        self.nodes = {name: ModelNode(name) for name in NAMES}
-        self.down_until: dict[str, int] = {}
-        self.frozen_until: dict[str, int] = {}
-        self._copies: dict[str, ModelNode] = {}
-        self._harmed: tuple[str, int, Position] | None = None
-        """The node whose disk was harmed last, and its epoch and log's end before."""
-        self._server_run = dict.fromkeys(NAMES, 0)
-        self._reader_opened_ns: dict[tuple[str, str], int] = {}
-        self._connected: dict[tuple[str, str], int] = {}
-        """(coordinator, node) -> the run of the server that its connections are to: only a fence connects anew."""
-        self._fences: dict[tuple[str, str], int] = {}
-        """(coordinator, node) -> fences carried out: each closes the connection that a transaction lives on."""
+        self.links = Links(self.random)
+        self.servers = {name: Server(name) for name in NAMES}
+        self.timestamps = TimestampServers()
         self.coordinators: list[Coordinator] = []
-        self.writes: dict[int, Write] = {}
-        self.reads: dict[int, Read] = {}
-        self.acknowledged_timestamp = 0
+        self._lines: dict[tuple[str, str], Line] = {}
+        self._connections: dict[str, dict[Connection, None]] = {name: {} for name in NAMES}
+        self._readers: dict[tuple[str, str], tuple[int, int]] = {}
+        """(coordinator, node) -> the run of the server that its reader is connected to, and since when."""
+        self.history = ClientHistory()
+        self.invariants = WorldInvariants(self.servers)
+        self.ambush: tuple[type[NodeCommand], Callable[[Coordinator, str], None]] | None = None
+        """What happens when the next command of this kind is sent."""
+        self.probes: Counter[str] = Counter()
+        """What happened, by name."""
         self._last_id = 0
-        self._last_number = [1, 2]
-        self.trace: list[str] = []
+        self._trace: list[tuple[object, ...]] = []
 
     # ------------------------------------------------------------------------------------------ time
 
@@ -116,40 +90,114 @@ class World:
             action()
         self.now_ns = end_ns
 
-    def _delay(self) -> int:
-        if self.random.random() < 0.02 * self.trouble:
-            return self.random.randrange(1 * MS, 2 * TIMEOUT_NS)
-        return self.random.randrange(MS // 20, 2 * MS)
+    def within(self, span_ns: int) -> int:
+        return int(self.random.random() * span_ns)
 
-    def _unlucky(self, chance: float) -> bool:
-        return self.random.random() < chance * self.trouble
+    def happened(self, what: str) -> None:
+        self.probes[what] += 1
+
+    def note(self, *what: object) -> None:
+        """One line of the trace; made into text only when somebody wants to see it."""
+        self._trace.append((self.now_ns, *what))
+
+    @property
+    def trace(self) -> list[str]:
+        return [" ".join(map(str, line)) for line in self._trace]
 
     # ------------------------------------------------------------------------------------------ coordinators
 
+    @property
+    def alive(self) -> list[Coordinator]:
+        return [coordinator for coordinator in self.coordinators if coordinator.alive]
+
     def start_coordinator(self) -> Coordinator:
-        coordinator = self._make(f"coordinator-{len(self.coordinators) + 1}")
+        coordinator = self._make(f"coordinator-{len(self.coordinators) + 1}", self.random)
         self.coordinators.append(coordinator)
-        self._step(coordinator, Woken())
+        for server in self.servers.values():
+            self._lines[coordinator.name, server.name] = Line(self, coordinator, server, self._connections[server.name])
+        self.event(coordinator, Woken())
         return coordinator
 
-    def _step(self, coordinator: Coordinator, event: Event) -> None:
+    def kill_coordinator(self, coordinator: Coordinator, *, told: bool = True) -> None:
+        """`told`: its kernel closes its connections."""
+        self.note(coordinator.name, "is killed")
+        coordinator.alive = False
+        coordinator.backlog.clear()
+        for name in NAMES:
+            self._lines[coordinator.name, name].process_ended(told=told)
+
+    def freeze_coordinator(self, coordinator: Coordinator, for_ns: int) -> None:
+        self.note(coordinator.name, "is frozen for", for_ns)
+        coordinator.frozen_until_ns = max(coordinator.frozen_until_ns, self.now_ns + for_ns)
+        self.at(coordinator.frozen_until_ns, lambda: self.thaw_coordinator(coordinator))
+
+    def thaw_coordinator(self, coordinator: Coordinator) -> None:
+        """It goes on with the step it was in; then with what came meanwhile, in any order: time-outs before answers too."""
+        if coordinator.frozen_until_ns > self.now_ns or not coordinator.alive:
+            return
+        coordinator.frozen_until_ns = 0
+        rest, coordinator.rest = coordinator.rest, ()
+        backlog, coordinator.backlog = coordinator.backlog, []
+        self._perform_all(coordinator, rest)
+        self.random.shuffle(backlog)
+        for action in backlog:
+            self.on(coordinator, action)
+
+    def on(self, coordinator: Coordinator, action: Callable[[], None]) -> None:
         if not coordinator.alive:
             return
         if coordinator.frozen_until_ns > self.now_ns:
-            self.at(coordinator.frozen_until_ns, lambda: self._step(coordinator, event))
+            coordinator.backlog.append(action)
+        else:
+            action()
+
+    def event(self, coordinator: Coordinator, event: Event) -> None:
+        if not coordinator.alive:
             return
-        self.trace.append(f"{self.now_ns} {coordinator.name} {event}")
-        effects = coordinator.replicator.step(event, self.now_ns, self.now_ns // 1000)
-        for effect in effects:
-            self._perform(coordinator, effect)
+        self._trace.append((self.now_ns, coordinator.name, event))
+        wall_us = self.now_ns // 1000 + coordinator.wall_offset_us
+        effects = coordinator.replicator.step(event, self.now_ns, wall_us)
+        state = coordinator.replicator.state
+        if state.master is not None and state.epoch != coordinator.epoch_noted:
+            coordinator.epoch_noted = state.epoch
+            self.invariants.elected(state.epoch, coordinator.name)
+        self._perform_all(coordinator, effects)
         wake = coordinator.replicator.wake_at_ns
         if wake is not None and (coordinator.wake_at_ns is None or wake < coordinator.wake_at_ns):
             coordinator.wake_at_ns = wake
-            self.at(max(wake, self.now_ns + MS), lambda: self._wake(coordinator))
+            self.at(max(wake, self.now_ns + MS), lambda: self.on(coordinator, lambda: self._wake(coordinator)))
 
     def _wake(self, coordinator: Coordinator) -> None:
         coordinator.wake_at_ns = None
-        self._step(coordinator, Woken())
+        self.event(coordinator, Woken())
+
+    # ------------------------------------------------------------------------------------------ effects
+
+    def _perform_all(self, coordinator: Coordinator, effects: Sequence[Effect]) -> None:
+        for index, effect in enumerate(effects):
+            if not coordinator.alive or coordinator.frozen_until_ns > self.now_ns:
+                coordinator.rest = effects[index:]
+                return
+            if coordinator.stops_in is not None and self._stops(coordinator):
+                self.happened(
+                    "a coordinator stopped between two effects of a step" if index else "a coordinator stopped"
+                )
+                coordinator.rest = effects[index:]
+                return
+            self._perform(coordinator, effect)
+
+    def _stops(self, coordinator: Coordinator) -> bool:
+        """Whether it ends or stands still before the next effect."""
+        assert coordinator.stops_in is not None
+        coordinator.stops_in -= 1
+        if coordinator.stops_in > 0:
+            return False
+        coordinator.stops_in = None
+        if coordinator.stops_for_ns:
+            self.freeze_coordinator(coordinator, coordinator.stops_for_ns)
+        else:
+            self.kill_coordinator(coordinator, told=self.random.random() < 0.8)
+        return True
 
     def _perform(self, coordinator: Coordinator, effect: Effect) -> None:
         match effect:
@@ -158,159 +206,130 @@ class World:
             case ReadAllowed():
                 self._read_at(coordinator, effect)
             case ReadRefused():
-                self.reads.pop(effect.read_id, None)
+                pass
             case RequestTimestamps():
                 self._grant(coordinator, effect)
             case _ if isinstance(effect, NodeCommand):
-                self._send(coordinator, effect)
+                self._lines[coordinator.name, effect.node].send(effect)
+                if self.ambush is not None and isinstance(effect, self.ambush[0]):
+                    (_, strike), self.ambush = self.ambush, None
+                    strike(coordinator, effect.node)
 
     def _grant(self, coordinator: Coordinator, effect: RequestTimestamps) -> None:
-        event: Event
-        if self._unlucky(0.03):
-            event = TimestampsRefused("both servers are away")
+        """Numbers whose answer is late are refused first; an answer may also come twice, the second time much later."""
+
+        def deliver(event: TimestampsGranted | TimestampsRefused) -> None:
+            self.on(coordinator, lambda: self.event(coordinator, event))
+
+        event: TimestampsGranted | TimestampsRefused = self.timestamps.fetch(effect.count, effect.after, self.now_ns)
+        late = isinstance(event, TimestampsGranted) and self.random.random() < 0.02 * self.links.trouble
+        if late:
+            self.happened("an answer with numbers came after its time-out")
+            refusal = TimestampsRefused("no answer in time")
+            self.at(self.now_ns + TIMESTAMP_TIMEOUT_NS, lambda: deliver(refusal))
         else:
-            server = self.random.randrange(2)
-            first = self._last_number[server]
-            if first <= effect.after:
-                first += ((effect.after - first) // 2 + 1) * 2
-            last = first + 2 * (effect.count - 1)
-            self._last_number[server] = last + 2
-            event = TimestampsGranted(first, last, 2)
-        self.at(self.now_ns + self._delay(), lambda: self._step(coordinator, event))
+            self.at(self.now_ns + self.links.delay_ns(), lambda: deliver(event))
+        if late or self.random.random() < 0.05 * self.links.trouble:
+            self.happened("an answer with numbers came twice or late")
+            self.at(self.now_ns + TIMESTAMP_TIMEOUT_NS + self.within(2_000 * MS), lambda: deliver(event))
 
-    # ------------------------------------------------------------------------------------------ network
+    # ------------------------------------------------------------------------------------------ nodes
 
-    def _send(self, coordinator: Coordinator, effect: NodeEffect) -> None:
-        sent_ns, name = self.now_ns, effect.node
-        connection = f"{coordinator.name}, connection {self._fences.get((coordinator.name, name), 0)}"
-        done = [False]
+    def executed(self, server: Server, effect: NodeEffect, event: Event) -> None:
+        self._trace.append((self.now_ns, server.name, effect, "->", event))
+        if isinstance(effect, ExecuteBatch | PrepareRow) or not isinstance(event, NodeReplied):
+            return
+        admitted = isinstance(effect, Admit) and isinstance(event.reply, Admitted)
+        self.invariants.changed(server.name, self.now_ns, admitted=admitted)
 
-        def reply(event: Event) -> None:
-            if not done[0]:
-                done[0] = True
-                self._step(coordinator, event)
+    def crash_node(self, name: str, for_ns: int) -> None:
+        self.note(name, "is killed for", for_ns)
+        server = self.servers[name]
+        server.node.crash()
+        server.node.disk_full = False
+        server.run += 1
+        server.dies_in_command = None
+        server.frozen_until_ns = 0
+        server.down_until_ns = self.now_ns + for_ns
 
-        def carry_out() -> None:
-            if self.down_until.get(name, 0) > self.now_ns:
-                failure = NodeFailed(name, effect.command, Certainty.UNKNOWN, "connection refused")
-                self.at(self.now_ns + self._delay(), lambda: reply(failure))
-                return
-            thaw = self.frozen_until.get(name, 0)
-            if thaw > self.now_ns:
-                self.at(thaw + self.random.randrange(MS), carry_out)
-                return
-            event: Event
-            try:
-                self._check_connection(coordinator, effect)
-                event = NodeReplied(name, effect.command, self.nodes[name].carry_out(effect, connection))
-            except CommandLost as lost:
-                event = NodeFailed(name, effect.command, Certainty.NOT_APPLIED, str(lost))
-            self.trace.append(f"{self.now_ns} {name} {effect} -> {event}")
-            if not self._unlucky(0.01):
-                self.at(self.now_ns + self._delay(), lambda: reply(event))
+    def exchange_disk(self, node: ModelNode, for_ns: int) -> None:
+        """The server comes back with other data."""
+        self.crash_node(node.name, for_ns)
+        self.servers[node.name].node = node
+        self.invariants.changed(node.name, self.now_ns)
 
-        if not self._unlucky(0.01):
-            self.at(sent_ns + self._delay(), carry_out)
-        timeout = NodeFailed(name, effect.command, Certainty.UNKNOWN, "no answer in time")
-        self.at(sent_ns + TIMEOUT_NS, lambda: reply(timeout))
-
-    def _check_connection(self, coordinator: Coordinator, effect: NodeEffect) -> None:
-        ends = (coordinator.name, effect.node)
-        if isinstance(effect, Fence):
-            self._connected[ends] = self._server_run[effect.node]
-            self._fences[ends] = self._fences.get(ends, 0) + 1
-        elif self._connected.get(ends) != self._server_run[effect.node]:
-            raise CommandLost("the connection broke when the server went down")
+    @property
+    def late_commands(self) -> int:
+        """Commands of dead coordinators that are still under way."""
+        return sum(line.on_the_way for line in self._lines.values() if not line.coordinator.alive)
 
     # ------------------------------------------------------------------------------------------ clients
 
     def write(self, sql: str, coordinator: Coordinator) -> None:
         self._last_id += 1
-        request = Request(self._last_id, sql, True, False, 0, self.now_ns + DEADLINE_NS)
-        self.writes[self._last_id] = Write(sql, self.now_ns)
-        self._step(coordinator, WriteArrived(request))
+        request_id = self._last_id
+        self.history.writes[request_id] = Write(sql, self.now_ns)
+
+        def arrive() -> None:
+            request = Request(request_id, sql, True, False, 0, self.now_ns + DEADLINE_NS)
+            self.event(coordinator, WriteArrived(request))
+
+        self.on(coordinator, arrive)
 
     def read(self, coordinator: Coordinator) -> None:
         self._last_id += 1
-        self.reads[self._last_id] = Read(self.acknowledged_timestamp)
-        self._step(coordinator, ReadArrived(self._last_id, self.now_ns + DEADLINE_NS))
+        read_id = self._last_id
+        self.history.reads[read_id] = Read(self.now_ns)
+        self.on(coordinator, lambda: self._ask_for_leave(coordinator, read_id))
+
+    def _ask_for_leave(self, coordinator: Coordinator, read_id: int) -> None:
+        self.history.reads[read_id].asked_ns = self.now_ns
+        self.event(coordinator, ReadArrived(read_id, self.now_ns + DEADLINE_NS))
 
     def _answered(self, answer: Acknowledge | Refuse | Fail) -> None:
-        write = self.writes[answer.request_id]
+        write = self.history.writes[answer.request_id]
         assert write.answer is None, f"{write.sql} was answered twice"
         write.answer, write.answered_ns = answer, self.now_ns
         if isinstance(answer, Acknowledge):
-            self.acknowledged_timestamp = max(self.acknowledged_timestamp, answer.entry.timestamp)
+            self.invariants.acknowledged(answer.entry)
 
     def _read_at(self, coordinator: Coordinator, effect: ReadAllowed) -> None:
-        ends = (f"reader of {coordinator.name}", effect.node)
-        leave_ns = self.now_ns
+        ends, read, server = (
+            (coordinator.name, effect.node),
+            self.history.reads[effect.read_id],
+            self.servers[effect.node],
+        )
 
         def look() -> None:
-            self._step(coordinator, ReadFinished(effect.node, MS))
-            run = self._server_run[effect.node]
-            if self.down_until.get(effect.node, 0) > self.now_ns:
+            if server.frozen_until_ns > self.now_ns:
+                self.at(server.frozen_until_ns + self.within(MS), look)
                 return
-            if self._connected.get(ends) != run:
-                self._connected[ends], self._reader_opened_ns[ends] = run, self.now_ns
-            if self._reader_opened_ns[ends] > leave_ns:
-                # a connection that is younger than the leave proves nothing of the server behind it: ask again
-                self._step(coordinator, ReadArrived(effect.read_id, self.now_ns + DEADLINE_NS))
+            finished = ReadFinished(effect.node, MS)
+            self.at(self.now_ns, lambda: self.on(coordinator, lambda: self.event(coordinator, finished)))
+            if server.down_until_ns > self.now_ns:
                 return
-            self.reads[effect.read_id].seen = self.nodes[effect.node].applied
+            run, opened_ns = self._readers.get(ends, (-1, 0))
+            if run != server.run:
+                opened_ns = self.now_ns
+                self._readers[ends] = (server.run, opened_ns)
+            if not self.may_read_over(opened_ns, read):
+                again = lambda: self._ask_for_leave(coordinator, effect.read_id)  # noqa: E731
+                self.at(self.now_ns, lambda: self.on(coordinator, again))
+                return
+            seen, entries = server.node.applied, len(server.node.data)
+            self._trip(ends, Direction.TO_COORDINATOR, lambda: self.on(coordinator, lambda: answer(seen, entries)))
 
-        self.at(self.now_ns + self._delay(), look)
+        def answer(seen: int, entries: int) -> None:
+            read.allowed_from, read.seen, read.entries, read.node = effect.applied_timestamp, seen, entries, effect.node
+            read.answered_ns = self.now_ns
 
-    # ------------------------------------------------------------------------------------------ trouble
+        self._trip(ends, Direction.TO_NODE, look)
 
-    def crash_node(self, name: str, for_ns: int) -> None:
-        self.nodes[name].crash()
-        self._server_run[name] += 1
-        self.down_until[name] = self.now_ns + for_ns
+    def may_read_over(self, opened_ns: int, read: Read) -> bool:
+        """A connection that is younger than the question for leave proves nothing of the server behind it."""
+        return opened_ns <= read.asked_ns
 
-    def freeze_node(self, name: str, for_ns: int) -> None:
-        self.frozen_until[name] = self.now_ns + for_ns
-
-    def lose_disk(self, name: str, for_ns: int) -> None:
-        """The node comes back with an empty data folder."""
-        self.nodes[name] = ModelNode(name)
-        self._server_run[name] += 1
-        self.down_until[name] = self.now_ns + for_ns
-
-    def keep_copy(self, name: str) -> None:
-        """Someone copies the node's data folder."""
-        copy = self.nodes[name].copy()
-        self._copies[name] = copy
-
-    def has_copy(self, name: str) -> bool:
-        return name in self._copies
-
-    def restore_copy(self, name: str, for_ns: int) -> None:
-        """The node comes back with the copy of its data folder: it has forgotten what it promised since."""
-        self.nodes[name] = self._copies.pop(name)
-        self._server_run[name] += 1
-        self.down_until[name] = self.now_ns + for_ns
-
-    def may_harm_a_disk(self, name: str) -> bool:
-        """No promise covers two disks at once: the last one that was harmed must have all again that it forgot."""
-        if self._harmed is not None:
-            harmed, epoch, position = self._harmed
-            node = self.nodes[harmed]
-            if not node.cluster_id or node.epoch < epoch or node.log_end.position < position:
-                return False
-            state = self.coordinators[-1].replicator.state
-            if state.phase is not Phase.SERVING or not (state.nodes[harmed].member and state.nodes[harmed].fenced):
-                return False
-        if not all(node.cluster_id for node in self.nodes.values()):
-            return False
-        node = self.nodes[name]
-        self._harmed = (name, node.epoch, node.log_end.position)
-        return True
-
-    def heal(self) -> None:
-        self.trouble = 0.0
-        self.down_until.clear()
-        self.frozen_until.clear()
-        for coordinator in self.coordinators[:-1]:
-            coordinator.alive = False
-        self.coordinators[-1].frozen_until_ns = 0
+    def _trip(self, ends: tuple[str, str], direction: Direction, arrived: Callable[[], None]) -> None:
+        arrival_ns = self.links.arrival_ns(*ends, Channel.READER, direction, self.now_ns)
+        if arrival_ns is not None:
+            self.at(arrival_ns, arrived)

@@ -289,6 +289,37 @@ def test_a_deadline_that_passes_while_the_master_only_executed_is_unknown_and_th
     assert all(entry.sql != "row" for node in bench.nodes.values() for entry in node.data)
 
 
+def test_a_request_that_was_answered_at_its_deadline_is_not_answered_again_by_its_refusal() -> None:
+    bench = serving_bench()
+    write = bench.write("bad")
+    bench.pass_time(3_001)
+    answer = bench.answers[write]
+    assert isinstance(answer, Fail)
+    assert answer.committed is None
+    bench.settle()  # the batch is rolled back and its refusals are confirmed; the bench refuses a second answer
+    assert bench.answers[write] is answer
+    assert not bench.replicator.writes.pending
+
+
+def test_a_request_that_was_answered_at_its_deadline_is_not_run_again_beside_a_disturbed_one() -> None:
+    bench = serving_bench()
+    bench.write("first")
+    late = bench.write("late")
+    disturbed = bench.write("disturbed", deadline_ms=9_000)
+    bench.commit_batch()
+    execute = bench.take(ExecuteBatch, MASTER)
+    bench.at_node(execute)
+    bench.pass_time(3_001)
+    answer = bench.answers[late]
+    assert isinstance(answer, Fail)
+    assert answer.committed is None
+    bench.reply(execute, BatchExecuted((Executed(1, 7), LOCK_WAIT)))
+    bench.settle()
+    assert isinstance(bench.answers[disturbed], Fail)
+    assert bench.answers[late] is answer
+    assert "late" not in [entry.sql for entry in bench.nodes[MASTER].data]
+
+
 # ---------------------------------------------------------------------------------------------- held
 
 

@@ -1,0 +1,108 @@
+"""What clients asked, when, and what they were told: the history by which the promises are judged at the end (design section 1).
+
+Every operation takes effect at one point between its begin and its answer, in timestamp order. The log is the witness of
+that order: a write's point is its timestamp, a strong read's is the timestamp up to which it saw entries. So the check
+needs no search: an operation that began after another one was answered must not come before it in the log.
+
+A refused write is a read of the master's rows: what it says is there must have been committed before it was answered.
+"""
+
+from collections.abc import Iterator
+
+from model_node import key_of
+from world_invariants import WorldInvariants
+
+from replication.messages import Acknowledge, Fail, Refuse
+
+
+class PromiseBroken(AssertionError):
+    """A client was told something that is not true; the message says what."""
+
+
+class Write:
+    """A client's write and what it was told."""
+
+    def __init__(self, sql: str, invoked_ns: int) -> None:
+        self.sql = sql
+        self.invoked_ns = invoked_ns
+        self.answered_ns: int | None = None
+        self.answer: Acknowledge | Refuse | Fail | None = None
+
+
+class Read:
+    """A strong read and what it saw: all entries of one node at one moment."""
+
+    def __init__(self, invoked_ns: int) -> None:
+        self.invoked_ns = invoked_ns
+        self.answered_ns: int | None = None
+        self.asked_ns = 0
+        """When it asked for leave last."""
+        self.allowed_from = 0
+        """The timestamp that came with the leave: the rows that are read are at least so new."""
+        self.seen = 0
+        self.entries = 0
+        self.node = ""
+
+
+class ClientHistory:
+    """All operations of one schedule."""
+
+    def __init__(self) -> None:
+        self.writes: dict[int, Write] = {}
+        self.reads: dict[int, Read] = {}
+
+    def check(self, known: WorldInvariants) -> None:
+        """Raises PromiseBroken. `known` has the entries that are committed at last."""
+        for write in self.writes.values():
+            check_write(write, known)
+        for read in self.reads.values():
+            if read.answered_ns is not None:
+                check_read(read, known)
+        check_real_time(self)
+
+
+def check_write(write: Write, known: WorldInvariants) -> None:
+    answer, place = write.answer, known.place.get(write.sql)
+    if isinstance(answer, Acknowledge) and place != answer.entry.timestamp:
+        raise PromiseBroken(f"{write.sql} was acknowledged at {answer.entry.timestamp} and is lost")
+    if (isinstance(answer, Refuse) or (isinstance(answer, Fail) and answer.committed is False)) and place is not None:
+        raise PromiseBroken(f"{write.sql} was said not to be committed, but it is")
+    key = key_of(write.sql)
+    if isinstance(answer, Refuse) and not key.startswith("bad"):
+        there_ns = [ns for sql, ns in known.committed_ns.items() if key_of(sql) == key]
+        if not there_ns or write.answered_ns is None or there_ns[0] > write.answered_ns:
+            raise PromiseBroken(f"{write.sql} was refused because of a {key} that was not committed")
+
+
+def check_read(read: Read, known: WorldInvariants) -> None:
+    if read.seen < read.allowed_from:
+        raise PromiseBroken(f"a read at {read.node} saw {read.seen}, its leave promised {read.allowed_from}")
+    if known.entries_until.get(read.seen) != read.entries:
+        raise PromiseBroken(
+            f"a read at {read.node} up to {read.seen} saw {read.entries} entries; "
+            f"committed are {known.entries_until.get(read.seen)}"
+        )
+
+
+def points(history: ClientHistory) -> Iterator[tuple[int, int, int, str, bool]]:
+    """(begin, answer, place in the log, name, whether it is a write) of every operation that succeeded."""
+    for write in history.writes.values():
+        if isinstance(write.answer, Acknowledge) and write.answered_ns is not None:
+            yield write.invoked_ns, write.answered_ns, write.answer.entry.timestamp, write.sql, True
+    for number, read in history.reads.items():
+        if read.answered_ns is not None:
+            yield read.invoked_ns, read.answered_ns, read.seen, f"read {number} at {read.node}", False
+
+
+def check_real_time(history: ClientHistory) -> None:
+    """What began after something was answered is not before it in the log."""
+    done = sorted(points(history))
+    ends = sorted((answered_ns, place, name) for _, answered_ns, place, name, _ in done)
+    greatest, who, index = -1, "", 0
+    for invoked_ns, _, place, name, is_write in done:
+        while index < len(ends) and ends[index][0] < invoked_ns:
+            if ends[index][1] > greatest:
+                _, greatest, who = ends[index]
+            index += 1
+        if place < greatest or (is_write and place == greatest):
+            raise PromiseBroken(f"{name} is at {place}; it began after {who} at {greatest} was answered")

@@ -1,0 +1,358 @@
+"""A coordinator's three connections with each node, from both ends: what `adapters/mysql_node.py` and MySQL's threads do.
+
+Each connection carries one command at a time, the next waits for its lock. A time-out closes it, and only a fence opens a
+new one. What was sent over a connection that its sender has closed is still executed when it arrives, before the server
+notices the end: a COMMIT in the buffer of a frozen server is accepted at the thaw. Across connections there is no order at
+all.
+
+Hard case: the fence. It opens its connections first and looks afterwards, so all of them lead to the server that was looked
+at; and where it finds its lock held, it ends every connection but its own, with whatever they had still to do.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from links import MS, TIMEOUT_NS, Channel, Direction, Links
+from model_node import CommandLost
+from simulated_processes import Coordinator, Server
+
+from replication.messages import (
+    Admit,
+    Certainty,
+    CommitBatch,
+    ConfirmEpoch,
+    Event,
+    ExecuteBatch,
+    Fence,
+    NodeEffect,
+    NodeFailed,
+    NodeReplied,
+    ReadLog,
+    ReadPositions,
+    StoreRows,
+)
+
+LOCK_WAIT_NS = 2_000 * MS
+CHANNELS = {
+    Fence: Channel.CONTROL,
+    Admit: Channel.CONTROL,
+    ConfirmEpoch: Channel.CONTROL,
+    ReadLog: Channel.LOG,
+    ReadPositions: Channel.LOG,
+}
+"""Everything else goes over the writer."""
+
+
+class Surroundings(Protocol):
+    """What sessions need of the world."""
+
+    now_ns: int
+    links: Links
+    servers: dict[str, Server]
+
+    def at(self, time_ns: int, action: Callable[[], None]) -> None: ...
+
+    def within(self, span_ns: int) -> int:
+        """A random time from 0 on, below `span_ns`."""
+
+    def on(self, coordinator: Coordinator, action: Callable[[], None]) -> None:
+        """Now, or when the coordinator is thawed, or never."""
+
+    def event(self, coordinator: Coordinator, event: Event) -> None: ...
+
+    def executed(self, server: Server, effect: NodeEffect, event: Event) -> None: ...
+
+    def crash_node(self, name: str, for_ns: int) -> None: ...
+
+    def happened(self, what: str) -> None: ...
+
+
+class Command:
+    """One effect on its way, and whether its sender still waits for the answer."""
+
+    __slots__ = ("arrived_ns", "done", "effect", "sent_ns", "session", "waited_for_lock_ns")
+
+    def __init__(self, effect: NodeEffect, session: "Session", sent_ns: int) -> None:
+        self.effect = effect
+        self.session = session
+        self.sent_ns = sent_ns
+        self.arrived_ns = 0
+        self.waited_for_lock_ns = 0
+        self.done = False
+
+
+class Connection:
+    """The server's end of one TCP connection."""
+
+    __slots__ = ("broken", "channel", "inbox", "last_arrival_ns", "name", "owner", "paused", "run")
+
+    def __init__(self, name: str, owner: "Line", channel: Channel, run: int) -> None:
+        self.name = name
+        self.owner = owner
+        self.channel = channel
+        self.run = run
+        self.broken = False
+        self.inbox: deque[Command | None] = deque()
+        """What has arrived and is not executed yet; None: the sender has closed it."""
+        self.paused = False
+        """Something is scheduled that goes on with the inbox."""
+        self.last_arrival_ns = 0
+        """What is sent later does not arrive before this."""
+
+
+class Session:
+    """The coordinator's end, and its lock."""
+
+    __slots__ = ("busy", "channel", "connection", "waiting")
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.connection: Connection | None = None
+        self.busy: Command | None = None
+        self.waiting: deque[NodeEffect] = deque()
+
+
+class Line:
+    """One coordinator's sessions with one node."""
+
+    def __init__(
+        self, world: Surroundings, coordinator: Coordinator, server: Server, connections: dict[Connection, None]
+    ) -> None:
+        """`connections`: all that the server has, of every coordinator."""
+        self._world = world
+        self._connections = connections
+        self.coordinator = coordinator
+        self._server = server
+        self._opened = 0
+        self.writer, self.control, self.log = (
+            Session(channel) for channel in (Channel.WRITER, Channel.CONTROL, Channel.LOG)
+        )
+        self._sessions = {Channel.WRITER: self.writer, Channel.CONTROL: self.control, Channel.LOG: self.log}
+        self.on_the_way = 0
+        """Commands that were sent and have not been executed yet."""
+
+    # ------------------------------------------------------------------------------------------ the coordinator's end
+
+    def send(self, effect: NodeEffect) -> None:
+        session = self._sessions[CHANNELS.get(type(effect), Channel.WRITER)]
+        if isinstance(effect, Fence):
+            self._close(self.writer)
+        session.waiting.append(effect)
+        self._next(session)
+
+    def process_ended(self, *, told: bool) -> None:
+        """The coordinator's process is gone. `told`: its kernel closes the connections; otherwise the machine is gone too."""
+        for session in self._sessions.values():
+            if told:
+                self._hang_up(session.connection)
+            session.connection = None
+
+    def _next(self, session: Session) -> None:
+        world = self._world
+        if session.busy is not None or not session.waiting or not self.coordinator.alive:
+            return
+        command = session.busy = Command(session.waiting.popleft(), session, world.now_ns)
+        if isinstance(command.effect, Fence):
+            self._trip(session.channel, Direction.TO_NODE, lambda: self._accept(command))
+        elif session.connection is None:
+            self._later(command, Certainty.NOT_APPLIED, "the connection is closed")
+            return
+        else:
+            self._transmit(command)
+        world.at(world.now_ns + TIMEOUT_NS, lambda: world.on(self.coordinator, lambda: self._timed_out(command)))
+
+    def _transmit(self, command: Command) -> None:
+        connection = command.session.connection
+        assert connection is not None
+        self.on_the_way += self._over(connection, lambda: self._arrived(connection, command))
+
+    def _trip(self, channel: Channel, direction: Direction, arrived: Callable[[], None], not_before_ns: int = 0) -> int:
+        """When it arrives; 0: never."""
+        world = self._world
+        arrival_ns = world.links.arrival_ns(self.coordinator.name, self._server.name, channel, direction, world.now_ns)
+        if arrival_ns is None:
+            return 0
+        arrival_ns = max(arrival_ns, not_before_ns)
+        world.at(arrival_ns, arrived)
+        return arrival_ns
+
+    def _over(self, connection: Connection, arrived: Callable[[], None]) -> bool:
+        """Send something to the node, behind what was sent over the same connection before."""
+        arrival_ns = self._trip(connection.channel, Direction.TO_NODE, arrived, connection.last_arrival_ns)
+        connection.last_arrival_ns = max(arrival_ns, connection.last_arrival_ns)
+        return arrival_ns > 0
+
+    def _answer(self, channel: Channel, action: Callable[[], None]) -> None:
+        """Something goes back to the coordinator."""
+        world = self._world
+        if not self._trip(channel, Direction.TO_COORDINATOR, lambda: world.on(self.coordinator, action)):
+            world.happened("a reply was lost")
+
+    def _ended(self, command: Command, event: Event) -> None:
+        if command.done:
+            return
+        command.done = True
+        command.session.busy = None
+        self._world.event(self.coordinator, event)
+        self._next(command.session)
+
+    def _failed(self, command: Command, certainty: Certainty, reason: str) -> None:
+        self._ended(command, NodeFailed(self._server.name, command.effect.command, certainty, reason))
+
+    def _later(self, command: Command, certainty: Certainty, reason: str) -> None:
+        world = self._world
+        failed = lambda: self._failed(command, certainty, reason)  # noqa: E731
+        world.at(world.now_ns, lambda: world.on(self.coordinator, failed))
+
+    def _timed_out(self, command: Command) -> None:
+        if not command.done:
+            command.session.busy = None
+            self._close(command.session)
+            self._failed(command, Certainty.UNKNOWN, "no answer in time")
+
+    def _broken(self, command: Command, connection: Connection) -> None:
+        """The server's end is gone: the first thing that is sent over it tells."""
+        if command.session.connection is connection:
+            command.session.connection = None
+        self._failed(command, Certainty.UNKNOWN, "the connection broke")
+
+    def _close(self, session: Session) -> None:
+        connection, session.connection = session.connection, None
+        self._hang_up(connection)
+        if session.busy is not None:
+            self._later(session.busy, Certainty.UNKNOWN, "the connection was closed")
+
+    def _hang_up(self, connection: Connection | None) -> None:
+        if connection is not None:
+            self._over(connection, lambda: self._arrived(connection, None))
+
+    # ------------------------------------------------------------------------------------------ opening
+
+    def _accept(self, fence: Command) -> None:
+        """The server's side of opening connections for a fence."""
+        world, server = self._world, self._server
+        if server.down_until_ns > world.now_ns:
+            refuse = lambda: self._failed(fence, Certainty.NOT_APPLIED, "connection refused")  # noqa: E731
+            self._answer(Channel.CONTROL, refuse)
+        elif server.frozen_until_ns > world.now_ns:
+            world.at(server.frozen_until_ns + world.within(MS), lambda: self._accept(fence))
+        elif not fence.done:
+            run = server.run
+            self._answer(Channel.CONTROL, lambda: self._opened_to(fence, run))
+
+    def _opened_to(self, fence: Command, run: int) -> None:
+        if fence.done:
+            return
+        if self.control.connection is None:
+            self._close(self.log)
+            self.control.connection = self._open(Channel.CONTROL, run)
+        self._hang_up(self.writer.connection)
+        self.writer.connection = self._open(Channel.WRITER, run)
+        if self.log.connection is None:
+            self.log.connection = self._open(Channel.LOG, run)
+        self._transmit(fence)
+
+    def _open(self, channel: Channel, run: int) -> Connection:
+        self._opened += 1
+        name = f"{self.coordinator.name}, {channel.value} {self._opened}"
+        connection = Connection(name, self, channel, run)
+        self._connections[connection] = None
+        return connection
+
+    # ------------------------------------------------------------------------------------------ the server's end
+
+    def _arrived(self, connection: Connection, item: Command | None) -> None:
+        """TCP keeps the order: the end of a connection waits for the command before it."""
+        if item is not None:
+            item.arrived_ns = self._world.now_ns
+        connection.inbox.append(item)
+        self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        world, server = self._world, self._server
+        while connection.inbox and not connection.paused:
+            item = connection.inbox[0]
+            if connection.broken or connection.run != server.run or server.down_until_ns > world.now_ns:
+                connection.inbox.popleft()
+                self._connections.pop(connection, None)
+                if item is not None:
+                    self._reset(item, connection)
+            elif server.frozen_until_ns > world.now_ns:
+                # its threads go on in any order
+                self._pause(connection, server.frozen_until_ns + world.within(world.within(20 * MS)))
+            elif item is None:
+                connection.inbox.popleft()
+                self._connections.pop(connection, None)
+                server.node.hang_up(connection.name)
+            elif self._waits_for_the_lock(item, connection):
+                self._pause(connection, world.now_ns + MS + world.within(20 * MS))
+            else:
+                connection.inbox.popleft()
+                self._execute(connection, item)
+
+    def _pause(self, connection: Connection, until_ns: int) -> None:
+        def resume() -> None:
+            connection.paused = False
+            self._go_on(connection)
+
+        connection.paused = True
+        self._world.at(until_ns, resume)
+
+    def _waits_for_the_lock(self, command: Command, connection: Connection) -> bool:
+        holder = self._server.node.open
+        if holder is None or holder.connection == connection.name:
+            return False
+        if not isinstance(command.effect, ExecuteBatch | StoreRows):
+            return False
+        command.waited_for_lock_ns = command.waited_for_lock_ns or self._world.now_ns
+        return self._world.now_ns - command.waited_for_lock_ns < LOCK_WAIT_NS
+
+    def _reset(self, command: Command, connection: Connection) -> None:
+        self.on_the_way -= 1
+        self._answer(connection.channel, lambda: self._broken(command, connection))
+
+    def _execute(self, connection: Connection, command: Command) -> None:
+        world, server, effect = self._world, self._server, command.effect
+        self.on_the_way -= 1
+        dies, server.dies_in_command = server.dies_in_command, None
+        if dies is False:
+            world.happened("a node died before the commit of a command")
+            world.crash_node(server.name, 100 * MS)
+            return
+        is_locked = server.node.open is not None
+        event: Event
+        try:
+            event = NodeReplied(server.name, effect.command, server.node.carry_out(effect, connection.name))
+        except CommandLost as lost:
+            event = NodeFailed(server.name, effect.command, Certainty.NOT_APPLIED, str(lost))
+        if isinstance(effect, Fence) and is_locked and server.node.open is None:
+            self._kill_the_others()
+        self._note(command, event)
+        world.executed(server, effect, event)
+        if dies:
+            world.happened("a node died after the commit of a command")
+            world.crash_node(server.name, 100 * MS)
+        else:
+            self._answer(connection.channel, lambda: self._ended(command, event))
+
+    def _kill_the_others(self) -> None:
+        ours = [session.connection for session in self._sessions.values()]
+        for connection in self._connections:
+            if connection not in ours and not connection.broken:
+                connection.broken = True
+                for command in connection.inbox:
+                    if command is not None:
+                        self._world.happened("a fence ended a connection with a command still to be executed")
+
+    def _note(self, command: Command, event: Event) -> None:
+        """Faults that were asked for must really happen: a test wants to see each of these."""
+        world = self._world
+        if command.done or not self.coordinator.alive:
+            kind = "a command" if isinstance(event, NodeReplied) else "a command that fails"
+            world.happened(f"{kind} was executed after its sender had given up or died")
+        if isinstance(command.effect, CommitBatch) and isinstance(event, NodeReplied):
+            if command.arrived_ns < self._server.frozen_until_ns <= world.now_ns:
+                world.happened("a commit in flight at a node's freeze was executed at the thaw")
+            if command.done or not self.coordinator.alive:
+                world.happened("a commit was executed after its sender had given up or died")
