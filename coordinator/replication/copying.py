@@ -3,9 +3,12 @@
 MySQL's clone plugin copies another node's data while the cluster serves; then the server restarts with it (manual: "Cloning
 Remote Data"). What the copy lacks by then comes from the log like everything else.
 
-Invariants. A copy is no member: its meta row names the donor, so whoever fences it first writes on its disk that it belongs to
-nobody, and it counts only when it is level and a batch was committed without it. (Its data is as good as the donor's; what the
-node itself had promised is gone.) And a copy is begun only by who serves: then a commit quorum without that node has everything.
+Invariants. A copy is no member by itself: its meta row names the donor, so whoever fences it first writes on its disk that it
+belongs to nobody, and it counts only when it is level and a batch was committed without it. Its data is as good as the donor's;
+what the node itself had promised is gone. Only the coordinator that has copied to a voter under its own fence, and heard that the
+copy was complete, lets it keep its vote: it has the epoch that it was fenced into, and every row that it had stored, exactly as
+if the rows had been sent one by one. (Without that, a node that was away for long and one that lost its disk meanwhile would
+stop the cluster for good.) And a bare server is copied to only by who serves: its copy helps no election.
 
 Hard case: a coordinator that was frozen just before it sent the command. When it wakes, the node may be level in another's
 epoch, and wiping it would be a lost disk. So the command goes over a connection that the fence opened, and every fence ends the
@@ -35,6 +38,8 @@ class Copying:
         """Node that is being filled -> when its donor was last there."""
         self._floors: dict[str, tuple[int, int]] = {}
         """Node that is being filled -> (what its data will hold at least, until when that is believed)."""
+        self._voter = ""
+        """The node of the copy under way, if it was a member when that began."""
 
     def advance(self) -> None:
         """Begin what can begin: after every change of a node's state and whenever time has passed."""
@@ -45,23 +50,36 @@ class Copying:
                 self._hold_floor(node, self._floors[node.name][0])
             elif node.state is NodeState.LEVEL and not node.member:
                 self._hold_floor(node, node.applied_timestamp)
-        if state.phase is not Phase.SERVING or any(n.state is NodeState.COPYING for n in state.nodes.values()):
-            return  # one at a time: the others are needed to serve
-        for node in state.nodes.values():
-            if node.state in (NodeState.BEHIND, NodeState.BARE) and node.copy_at_ns <= state.now_ns:
-                donor = self._donor()
-                if donor is not None:
-                    self._begin(node, donor)
+        if any(node.state is NodeState.COPYING for node in state.nodes.values()):
+            return  # one at a time: the others are needed
+        wanting = [node for node in state.nodes.values() if self._may_begin(node)]
+        # a voter first: it may be what a commit quorum lacks
+        for node in sorted(wanting, key=lambda node: (not node.member, node.name)):
+            donor = self._donor(node)
+            if donor is not None:
+                self._begin(node, donor)
                 return
 
-    def _donor(self) -> NodeProgress | None:
-        """A level member, rather not the master, which has enough to do; then the one that is furthest; then by name."""
-        level = [node for node in self._state.nodes.values() if node.state is NodeState.LEVEL and node.member]
+    def _may_begin(self, node: NodeProgress) -> bool:
+        phase, due = self._state.phase, node.copy_at_ns <= self._state.now_ns
+        if node.state is NodeState.BEHIND:
+            return due and phase in (Phase.SERVING, Phase.ELECTING)
+        return due and node.state is NodeState.BARE and phase is Phase.SERVING
+
+    def _donor(self, node: NodeProgress) -> NodeProgress | None:
+        """A level member with all that the node had stored; rather not the master, which has enough to do; then the one that is
+        furthest; then by name."""
+        level = [
+            other
+            for other in self._state.nodes.values()
+            if other.state is NodeState.LEVEL and other.member and other.has(node.acknowledged_end)
+        ]
         master = self._state.master
-        return min(level, key=lambda node: (node.name == master, -node.applied_timestamp, node.name), default=None)
+        return min(level, key=lambda other: (other.name == master, -other.applied_timestamp, other.name), default=None)
 
     def _begin(self, node: NodeProgress, donor: NodeProgress) -> None:
         state = self._state
+        self._voter = node.name if node.member else ""
         node.state = NodeState.COPYING
         node.member = False
         node.status = None
@@ -89,7 +107,10 @@ class Copying:
         state = self._state
         state.report("info", f"{node.name} has a full copy of {node.donor}'s data and restarts")
         node.copy_failures = 0
-        state.lose_node(node, f"it restarts with a copy of {node.donor}'s data")
+        donor = node.donor or ""
+        state.lose_node(node, f"it restarts with a copy of {donor}'s data")
+        if self._voter == node.name:
+            node.copy_of = donor
         node.failures = 0
         node.retry_at_ns = state.now_ns + state.settings.retry_ns
 
@@ -108,7 +129,7 @@ class Copying:
     @property
     def wake_at_ns(self) -> int | None:
         state = self._state
-        if state.phase is not Phase.SERVING:
+        if state.phase not in (Phase.SERVING, Phase.ELECTING):
             return None
         times = [node.copy_at_ns for node in state.nodes.values() if node.state in (NodeState.BEHIND, NodeState.BARE)]
         if any(node.state is NodeState.COPYING for node in state.nodes.values()):

@@ -125,7 +125,7 @@ class Election:
         self.history.step(step.value, self._state.now_ns)
 
     def fenced(self, node: NodeProgress, reply: Fenced) -> None:
-        node.take_status(reply.status, self._state.epoch)
+        node.take_status(reply.status, self._state.epoch, self._state.owner)
         if self.step is ElectionStep.FENCING:
             self.consider()
         elif self._state.source is not None:

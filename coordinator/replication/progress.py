@@ -60,6 +60,8 @@ class NodeProgress:
         self.applied_timestamp = 0
         self.donor: str | None = None
         """Of the copy under way."""
+        self.copy_of = ""
+        """The donor of a complete copy that we have made of a voter, under our own fence: it keeps its vote."""
         self.copy_failures = 0
         self.copy_at_ns = 0
         """Not before this is the next copy begun."""
@@ -86,17 +88,19 @@ class NodeProgress:
     def idle(self) -> bool:
         return self.command is None
 
-    def take_status(self, status: NodeStatus, fenced_epoch: int) -> None:
+    def take_status(self, status: NodeStatus, fenced_epoch: int, owner: str) -> None:
         """It was fenced into `fenced_epoch` and told its state as it was before: from here on we know it exactly.
 
         One that is behind what it acknowledged before came back with an old copy of its data (positions only grow: a dropped
         tail is followed by rows of a greater epoch in the same transaction). One whose data is another node's has promised
-        nothing itself.
+        nothing itself; unless we (`owner`) have copied it there, after this node's promises, with all that they were about.
         """
+        is_ours = status.node == self.copy_of and status.owner == owner
+        self.copy_of = ""
         forgot = (
             status.epoch < self.promised_epoch
             or status.log_end.position < self.acknowledged_end
-            or status.node != self.name
+            or not (status.node == self.name or is_ours)
         )
         # one whose disk says that it is no member need not be told so again
         self.distrusted = bool(status.cluster_id) and (self.distrusted or forgot)

@@ -197,7 +197,7 @@ class Replicator:
                 if self.state.phase is Phase.ELECTING:
                     self.election.fenced(node, reply)
                 else:
-                    node.take_status(reply.status, self.state.epoch)
+                    node.take_status(reply.status, self.state.epoch, self.state.owner)
                     self.shipping.match(node)
             case Bare():
                 node.needs_copy("its server has no data: it needs a full copy", bare=True)
@@ -220,7 +220,7 @@ class Replicator:
                 if self.election.admitted(command):
                     pass
                 elif node.state is NodeState.MATCHING:
-                    self.shipping.disowned(node)
+                    self.shipping.named(node)
                 else:
                     node.member, node.probation = True, None
                     self.state.report("info", f"{node.name} is a member")

@@ -59,6 +59,8 @@ class Shipping:
             whose = "an old copy of its data" if status.node == node.name else f"a copy of {status.node}'s data"
             state.report("warning", f"{node.name} came back with {whose}: it counts for nothing until it is level")
             self._disown(node)
+        elif node.member and status.node != node.name:
+            self._name(node, state.cluster_id)
         elif status.cluster_id not in ("", state.cluster_id):
             node.member = False
             if status.log_end.position != LOG_BEGIN:
@@ -76,16 +78,20 @@ class Shipping:
             state.emit(ReadPositions(source, command, first, last))
 
     def _disown(self, node: NodeProgress) -> None:
-        """Write on its disk that it is no member: the next coordinator must know it too."""
+        """Write on its disk that it is no member, for the next coordinator. It is filled and tried like an empty one."""
+        self._name(node, "")
+
+    def _name(self, node: NodeProgress, cluster_id: str) -> None:
+        """Write on its disk whose data it has, its own, and whether it is a member."""
         state = self._state
         node.command = state.next_command()
-        state.emit(Admit(node.name, node.command, state.epoch, state.owner, cluster_id=""))
+        state.emit(Admit(node.name, node.command, state.epoch, state.owner, cluster_id))
 
-    def disowned(self, node: NodeProgress) -> None:
-        """The node belongs to no cluster any more: it is filled and tried like an empty one."""
+    def named(self, node: NodeProgress) -> None:
         assert node.status is not None
+        cluster_id = self._state.cluster_id if node.member else ""
         node.distrusted = False
-        node.status = msgspec.structs.replace(node.status, cluster_id="", node=node.name)
+        node.status = msgspec.structs.replace(node.status, cluster_id=cluster_id, node=node.name)
         self.match(node)
 
     def positions_read(self, command: int, reply: PositionsRead) -> None:

@@ -56,9 +56,9 @@ def empty_node_votes(self: Election) -> list[NodeProgress]:
     return [node for node in self._state.nodes.values() if node.fenced and node.status is not None]
 
 
-def trust_an_old_copy(self: NodeProgress, status: NodeStatus, fenced_epoch: int) -> None:
+def trust_an_old_copy(self: NodeProgress, status: NodeStatus, fenced_epoch: int, owner: str) -> None:
     self.promised_epoch, self.acknowledged_end = 0, Position(0, 0)
-    TAKE_STATUS(self, status, fenced_epoch)
+    TAKE_STATUS(self, status, fenced_epoch, owner)
 
 
 TAKE_STATUS = NodeProgress.take_status

@@ -36,11 +36,11 @@ class DiskHarm(FaultDraws):
         self._forget_the_sound()
         nodes = {server.name: server.node for server in self.world.servers.values()}
         others = [other for other in self._harmed if other != name]
-        if any(nodes[other].cluster_id and other not in self._emptied for other in others):
+        if any(nodes[other].is_member and other not in self._emptied for other in others):
             return False
-        if not nodes[name].cluster_id:
+        if not nodes[name].is_member:
             return False
-        founded = all(node.cluster_id or node.name in self._harmed for node in nodes.values())
+        founded = all(node.is_member or node.name in self._harmed for node in nodes.values())
         return founded and len(others) < self._harmed_max
 
     def harm(self, node: ModelNode, for_ns: int = 0) -> None:
@@ -59,7 +59,7 @@ class DiskHarm(FaultDraws):
         for name, (epoch, end) in list(self._harmed.items()):
             node = self.world.servers[name].node
             distrusted = any(each.replicator.state.nodes[name].distrusted for each in self.world.alive)
-            if node.cluster_id and node.epoch >= epoch and node.log_end.position >= end and not distrusted:
+            if node.is_member and node.epoch >= epoch and node.log_end.position >= end and not distrusted:
                 del self._harmed[name]
                 self._emptied.pop(name, None)
 

@@ -30,6 +30,7 @@ class Channel(enum.Enum):
     WRITER = "writer"
     CONTROL = "control"
     LOG = "log"
+    COPIER = "copier"
     READER = "reader"
 
 

@@ -79,8 +79,9 @@ class ModelNode:
         self.cluster_id = self.node = self.owner = self.master = ""
         self.epoch = self.committed = self.applied = 0
         self.log_base: LogEnd = EMPTY_LOG_END
-        """The oldest row that is left; `log` has those after it."""
+        """The oldest row that is left."""
         self.log: list[LogRow] = []
+        """All rows that ever were, for those who look from above. Commands find only those from `log_base` on."""
         self.is_bare = False
         """A copy was cut short: there is not even an empty log."""
         self.data: list[Entry] = []
@@ -120,11 +121,21 @@ class ModelNode:
     # ------------------------------------------------------------------------------------------ state
 
     @property
+    def is_member(self) -> bool:
+        """Says so on its disk, of itself."""
+        return bool(self.cluster_id) and self.node == self.name
+
+    @property
     def log_end(self) -> LogEnd:
         return end_after(self.log[-1]) if self.log else self.log_base
 
+    def rows(self) -> list[LogRow]:
+        """Those after the oldest one that is left."""
+        begin = self.log_base.position.timestamp
+        return [row for row in self.log if row.last_timestamp > begin]
+
     def positions(self) -> list[Position]:
-        return [self.log_base.position, *(row.position for row in self.log)]
+        return [self.log_base.position, *(row.position for row in self.rows())]
 
     def keys(self) -> set[str]:
         """The keys of all that is in the data: the unique index."""
@@ -174,8 +185,8 @@ class ModelNode:
             case ReadLog():
                 if effect.after_timestamp < self.log_base.position.timestamp:
                     return LogGone(self.log_base.position)
-                before = [row for row in self.log if row.last_timestamp <= effect.after_timestamp]
-                after = [row for row in self.log if row.last_timestamp > effect.after_timestamp]
+                before = [row for row in self.rows() if row.last_timestamp <= effect.after_timestamp]
+                after = [row for row in self.rows() if row.last_timestamp > effect.after_timestamp]
                 return LogRead(tuple(after), end_after(before[-1]) if before else self.log_base)
             case ReadPositions():
                 wanted = range(effect.first_timestamp, effect.last_timestamp + 1)
@@ -195,7 +206,7 @@ class ModelNode:
 
     def _measure(self, effect: MeasureLog) -> Reply:
         base = LogMark(self.log_base.position.timestamp, self.log_base.bytes_total, 0)
-        marks = [base, *(LogMark(row.last_timestamp, row.bytes_total, row.now_us) for row in self.log)]
+        marks = [base, *(LogMark(row.last_timestamp, row.bytes_total, row.now_us) for row in self.rows())]
         found = {
             next((mark for mark in marks if mark.timestamp >= timestamp), marks[-1]) for timestamp in effect.timestamps
         }
@@ -203,10 +214,9 @@ class ModelNode:
 
     def _truncate(self, effect: TruncateLog) -> Reply:
         before = min(effect.before_timestamp, self.applied)
-        gone = [row for row in self.log if row.last_timestamp <= before]
+        gone = [row for row in self.rows() if row.last_timestamp <= before]
         if gone:
             self.log_base = end_after(gone[-1])
-            self.log = self.log[len(gone) :]
         return LogTruncated(self.log_base.position)
 
     def _fence(self, effect: Fence) -> Reply:

@@ -1,4 +1,4 @@
-"""A coordinator's three connections with each node, from both ends: what `adapters/mysql_node.py` and MySQL's threads do.
+"""A coordinator's four connections with each node, from both ends: what `adapters/mysql_node.py` and MySQL's threads do.
 
 Each connection carries one command at a time, the next waits for its lock. A time-out closes it, and only a fence opens a
 new one. What was sent over a connection that its sender has closed is still executed when it arrives, before the server
@@ -6,7 +6,10 @@ notices the end: a COMMIT in the buffer of a frozen server is accepted at the th
 all.
 
 Hard case: the fence. It opens its connections first and looks afterwards, so all of them lead to the server that was looked
-at; and where it finds its lock held, it ends every connection but its own, with whatever they had still to do.
+at; and where it finds its lock held, it ends every connection but its own, with whatever they had still to do. In any case it
+ends the copiers of others, so nobody's late command wipes a node that it has.
+
+A copy takes its time: the node is bare first, then all that is durable is the donor's, and the server starts anew.
 """
 
 from collections import deque
@@ -22,24 +25,35 @@ from replication.messages import (
     Certainty,
     CommitBatch,
     ConfirmEpoch,
+    CopyData,
+    CopyEnded,
     Event,
     ExecuteBatch,
     Fence,
+    Fenced,
+    MeasureLog,
     NodeEffect,
     NodeFailed,
     NodeReplied,
     ReadLog,
     ReadPositions,
     StoreRows,
+    TruncateLog,
 )
 
 LOCK_WAIT_NS = 2_000 * MS
+COPY_TIMEOUT_NS = 3_000 * MS
+COPY_NS_MAX = 600 * MS
+RESTART_NS = 100 * MS
 CHANNELS = {
     Fence: Channel.CONTROL,
     Admit: Channel.CONTROL,
     ConfirmEpoch: Channel.CONTROL,
     ReadLog: Channel.LOG,
     ReadPositions: Channel.LOG,
+    MeasureLog: Channel.LOG,
+    TruncateLog: Channel.LOG,
+    CopyData: Channel.COPIER,
 }
 """Everything else goes over the writer."""
 
@@ -62,6 +76,9 @@ class Surroundings(Protocol):
     def event(self, coordinator: Coordinator, event: Event) -> None: ...
 
     def executed(self, server: Server, effect: NodeEffect, event: Event) -> None: ...
+
+    def replaced(self, name: str) -> None:
+        """All data of the node is other data now."""
 
     def crash_node(self, name: str, for_ns: int) -> None: ...
 
@@ -125,10 +142,9 @@ class Line:
         self.coordinator = coordinator
         self._server = server
         self._opened = 0
-        self.writer, self.control, self.log = (
-            Session(channel) for channel in (Channel.WRITER, Channel.CONTROL, Channel.LOG)
-        )
-        self._sessions = {Channel.WRITER: self.writer, Channel.CONTROL: self.control, Channel.LOG: self.log}
+        channels = (Channel.WRITER, Channel.CONTROL, Channel.LOG, Channel.COPIER)
+        self._sessions = {channel: Session(channel) for channel in channels}
+        self.writer, self.control, self.log, self.copier = self._sessions.values()
         self.on_the_way = 0
         """Commands that were sent and have not been executed yet."""
 
@@ -160,7 +176,8 @@ class Line:
             return
         else:
             self._transmit(command)
-        world.at(world.now_ns + TIMEOUT_NS, lambda: world.on(self.coordinator, lambda: self._timed_out(command)))
+        timeout_ns = COPY_TIMEOUT_NS if isinstance(command.effect, CopyData) else TIMEOUT_NS
+        world.at(world.now_ns + timeout_ns, lambda: world.on(self.coordinator, lambda: self._timed_out(command)))
 
     def _transmit(self, command: Command) -> None:
         connection = command.session.connection
@@ -246,7 +263,10 @@ class Line:
             return
         if self.control.connection is None:
             self._close(self.log)
+            self._close(self.copier)
             self.control.connection = self._open(Channel.CONTROL, run)
+        if self.copier.connection is None:
+            self.copier.connection = self._open(Channel.COPIER, run)
         self._hang_up(self.writer.connection)
         self.writer.connection = self._open(Channel.WRITER, run)
         if self.log.connection is None:
@@ -320,6 +340,9 @@ class Line:
             world.happened("a node died before the commit of a command")
             world.crash_node(server.name, 100 * MS)
             return
+        if isinstance(effect, CopyData):
+            self._copy(connection, command, effect)
+            return
         is_locked = server.node.open is not None
         event: Event
         try:
@@ -327,7 +350,9 @@ class Line:
         except CommandLost as lost:
             event = NodeFailed(server.name, effect.command, Certainty.NOT_APPLIED, str(lost))
         if isinstance(effect, Fence) and is_locked and server.node.open is None:
-            self._kill_the_others()
+            self._kill_the_others(lambda connection: connection.channel is not Channel.COPIER)
+        if isinstance(event, NodeReplied) and isinstance(event.reply, Fenced):
+            self._kill_the_others(lambda connection: connection.channel is Channel.COPIER)
         self._note(command, event)
         world.executed(server, effect, event)
         if dies:
@@ -336,10 +361,46 @@ class Line:
         else:
             self._answer(connection.channel, lambda: self._ended(command, event))
 
-    def _kill_the_others(self) -> None:
+    def _copy(self, connection: Connection, command: Command, effect: CopyData) -> None:
+        """All data is dropped at once; the donor's is there a while later, unless something comes in between."""
+        world, server, donor = self._world, self._server, self._world.servers[effect.donor]
+        self._kill_the_others(lambda other: other.channel is Channel.COPIER)
+        if command.done or not self.coordinator.alive:
+            world.happened("a copy was begun after its sender had given up or died")
+        donor_run = donor.run
+        if donor.down_until_ns > world.now_ns or donor.node.is_bare:
+            self._answer_copy(connection, command, None)
+            return
+        server.node.lay_bare()
+        world.replaced(server.name)
+        connection.paused = True
+
+        def end() -> None:
+            connection.paused = False
+            if connection.run != server.run or server.down_until_ns > world.now_ns:
+                self._answer(connection.channel, lambda: self._broken(command, connection))
+            elif connection.broken or donor.run != donor_run or donor.node.is_bare:
+                world.happened("a copy was cut short")
+                self._answer_copy(connection, command, None)
+            else:
+                world.happened("a copy was completed")
+                server.node.become(donor.node)
+                self._answer_copy(connection, command, CopyEnded())
+                world.crash_node(server.name, RESTART_NS)
+                world.replaced(server.name)
+
+        world.at(world.now_ns + MS + world.within(COPY_NS_MAX), end)
+
+    def _answer_copy(self, connection: Connection, command: Command, reply: CopyEnded | None) -> None:
+        name, number = self._server.name, command.effect.command
+        failure = NodeFailed(name, number, Certainty.UNKNOWN, "the copy failed")
+        event = NodeReplied(name, number, reply) if reply is not None else failure
+        self._answer(connection.channel, lambda: self._ended(command, event))
+
+    def _kill_the_others(self, are_meant: Callable[[Connection], bool]) -> None:
         ours = [session.connection for session in self._sessions.values()]
         for connection in self._connections:
-            if connection not in ours and not connection.broken:
+            if connection not in ours and not connection.broken and are_meant(connection):
                 connection.broken = True
                 for command in connection.inbox:
                     if command is not None:

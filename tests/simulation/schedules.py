@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from multiprocessing import get_context
 
+import msgspec
 from client_history import PromiseBroken
 from links import MS, NAMES
 from simulated_processes import Coordinator
@@ -62,6 +63,10 @@ TIGHT = ReplicationSettings(
 """Everything that has a limit reaches it."""
 
 
+TRUNCATING = msgspec.structs.replace(TIGHT, log_bytes_max=250, log_check_ns=30 * MS)
+"""And whoever was away for a while needs a full copy."""
+
+
 class Tight(Coordinator):
     def make(self) -> Replicator:
         return Replicator(NAMES, self.name, f"cluster-of-{self.name}", TIGHT)
@@ -77,7 +82,18 @@ class TightAdvised(Coordinator):
         return HostileAdvice(self.name, TIGHT, self.chance)
 
 
-KINDS = {"plain": Coordinator, "tight": Tight, "advised": Advised, "tight-advised": TightAdvised}
+class Truncating(Coordinator):
+    def make(self) -> Replicator:
+        return Replicator(NAMES, self.name, f"cluster-of-{self.name}", TRUNCATING)
+
+
+KINDS = {
+    "plain": Coordinator,
+    "tight": Tight,
+    "advised": Advised,
+    "tight-advised": TightAdvised,
+    "truncating": Truncating,
+}
 """Kinds of coordinators that a schedule can be run with."""
 
 

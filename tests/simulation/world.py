@@ -252,11 +252,14 @@ class World:
         server.frozen_until_ns = 0
         server.down_until_ns = self.now_ns + for_ns
 
+    def replaced(self, name: str) -> None:
+        self.invariants.changed(name, self.now_ns)
+
     def exchange_disk(self, node: ModelNode, for_ns: int) -> None:
         """The server comes back with other data."""
         self.crash_node(node.name, for_ns)
         self.servers[node.name].node = node
-        self.invariants.changed(node.name, self.now_ns)
+        self.replaced(node.name)
 
     @property
     def late_commands(self) -> int:

@@ -111,7 +111,7 @@ class WorldInvariants:
             raise InvariantBroken(f"log matching: {name}'s log does not grow from {before.position} to {row.position}")
 
     def _counted(self, node: ModelNode, row: LogRow, now_ns: int) -> None:
-        if node.cluster_id and row.epoch == node.epoch and row.position not in self.committed:
+        if node.is_member and row.epoch == node.epoch and row.position not in self.committed:
             holders = self._holders.setdefault(row.position, {})
             holders[node.name] = None
             if len(holders) >= self._commit:
@@ -156,7 +156,7 @@ class WorldInvariants:
 
     def _never_lost(self) -> None:
         """A member that lacks something committed is outvoted in every election quorum that it could be part of."""
-        members = [server.node for server in self._servers.values() if server.node.cluster_id]
+        members = [server.node for server in self._servers.values() if server.node.is_member]
         lacking = [node for node in members if not self._has_everything(node)]
         for node in lacking:
             end = node.log_end.position

@@ -92,15 +92,79 @@ def test_a_copied_node_is_level_and_a_member_in_the_end_and_writes_go_on_meanwhi
     assert bench.nodes[REPLICA_3].node == REPLICA_3
 
 
-def test_a_copy_counts_for_nothing_until_a_batch_was_committed_without_it_and_its_disk_says_so() -> None:
+def test_a_voter_that_we_copied_to_ourselves_keeps_its_vote_and_its_disk_says_so() -> None:
     bench = behind_bench()
     finish_copy(bench, bench.take(CopyData, REPLICA_3))
-    assert bench.nodes[REPLICA_3].cluster_id == "cluster", "a copy is a copy: it looks like a member"
+    bench.pass_time(200)
+    bench.do(Fence, REPLICA_3)
+    assert bench.state.nodes[REPLICA_3].member
+    assert bench.nodes[REPLICA_3].node == REPLICA_1, "until then it votes for nobody else"
+    bench.do(Admit, REPLICA_3)
+    assert (bench.nodes[REPLICA_3].cluster_id, bench.nodes[REPLICA_3].node) == ("cluster", REPLICA_3)
+
+
+def test_a_copy_of_which_we_did_not_hear_the_end_counts_for_nothing_until_it_was_tried() -> None:
+    """It may be complete; but then somebody else may have been at work meanwhile, too."""
+    bench = behind_bench()
+    effect = bench.take(CopyData, REPLICA_3)
+    bench.nodes[REPLICA_3].become(bench.nodes[REPLICA_1])
+    bench.fail(effect)
     bench.pass_time(200)
     bench.do(Fence, REPLICA_3)
     assert not bench.state.nodes[REPLICA_3].member
     bench.do(Admit, REPLICA_3)
     assert (bench.nodes[REPLICA_3].cluster_id, bench.nodes[REPLICA_3].node) == ("", REPLICA_3)
+
+
+def test_a_copy_that_began_on_a_bare_server_gives_it_no_vote() -> None:
+    bench = behind_bench()
+    bench.fail(bench.take(CopyData, REPLICA_3))
+    bench.nodes[REPLICA_3].lay_bare()
+    while not bench.waiting(CopyData):
+        bench.pass_time(100)
+        bench.settle()
+    finish_copy(bench, bench.take(CopyData, REPLICA_3))
+    bench.pass_time(200)
+    bench.do(Fence, REPLICA_3)
+    assert not bench.state.nodes[REPLICA_3].member
+
+
+def test_a_node_that_was_away_for_long_and_one_without_its_disk_do_not_stop_the_cluster_for_good() -> None:
+    """The three that have something to say are the two others and the one that needs a copy: it is needed for the commit
+    quorum that the empty one must be tried with."""
+    bench = behind_bench()
+    bench.nodes[REPLICA_2] = ModelNode(REPLICA_2)
+    finish_copy(bench, bench.take(CopyData, REPLICA_3))
+    for _ in range(100):
+        bench.pass_time(300)
+        if bench.waiting(ConfirmEpoch, REPLICA_2) and bench.state.nodes[REPLICA_2].member:
+            bench.lose(ConfirmEpoch, REPLICA_2)
+        bench.settle()
+        if bench.waiting(CopyData):
+            finish_copy(bench, bench.take(CopyData, REPLICA_2))
+    write = bench.write("in the end")
+    bench.settle()
+    assert write in bench.answers
+    assert all(bench.state.nodes[name].member for name in NAMES)
+
+
+def test_in_an_election_a_voter_is_copied_to_when_the_commit_quorum_lacks_it() -> None:
+    bench = behind_bench()
+    bench.take(CopyData, REPLICA_3)
+    other = newcomer(bench)
+    for name in (MASTER, REPLICA_1, REPLICA_3):
+        other.do(Fence, name)
+    other.lose(Fence, REPLICA_2)
+    other.pass_time(200)
+    for _ in range(20):
+        other.settle(without=(REPLICA_2,))
+        if other.waiting(CopyData):
+            break
+        other.pass_time(100)
+    assert not other.serving
+    finish_copy(other, other.take(CopyData, REPLICA_3))
+    other.election(without=(REPLICA_2,))
+    assert other.serving
 
 
 def test_a_copied_data_folder_does_not_vote_for_another_coordinator_either() -> None:

@@ -78,7 +78,7 @@ def test_what_is_older_than_allowed_goes_however_small_it_is() -> None:
     bench.pass_time(CHECK_MS)
     bench.settle()
     assert all(bench.nodes[name].log_base.position.timestamp >= old_end for name in NAMES)
-    assert all(len(bench.nodes[name].log) <= 2 for name in NAMES)
+    assert all(len(bench.nodes[name].rows()) <= 2 for name in NAMES)
 
 
 def test_a_node_is_never_told_to_remove_what_it_has_not_applied() -> None:
