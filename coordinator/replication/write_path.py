@@ -291,6 +291,8 @@ class WritePath:
         """The epoch ends with a batch under way."""
         batch, self.batch = self.batch, None
         self._reads.master_may_be_ahead = False
+        # a look-up that waited for its turn may be carried out at a server that came back without its data
+        self.fate_command = None
         if batch is None:
             return
         if batch.row is None:
@@ -317,6 +319,11 @@ class WritePath:
         self.held = self.fate_command = None
         if batch.row.position in reply.positions:
             self._answer(batch, [node.name for node in self._state.replicas if node.member])
+        elif batch.row.last_timestamp < reply.log_begin.timestamp:
+            # somebody else served meanwhile, and so long that the log is not there any more
+            for request in batch.unanswered():
+                reason = "the log does not reach back to it any more: nobody can tell whether it was committed"
+                self._state.emit(Fail(request.request_id, committed=None, reason=reason))
         else:
             self.pending.extendleft(reversed(batch.unanswered()))
         self.start()

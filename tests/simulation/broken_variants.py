@@ -24,12 +24,14 @@ from client_history import PromiseBroken
 from disk_harm import DiskHarm
 from model_node import ModelNode
 from model_timestamps import ModelTimestampServer
+from node_sessions import Line
 from schedules import NotServing, run, side_by_side
 from world import World
 from world_invariants import InvariantBroken
 
 import replication.election
 from replication import invariants
+from replication.copying import Copying
 from replication.election import Election
 from replication.log import LogWindow
 from replication.progress import NodeProgress
@@ -81,6 +83,20 @@ VARIANTS = (
     ),
     Variant("an empty node commits", 36, ((WritePath, "_holders", rules.holders_without_membership),)),
     Variant("a refilled node counts at once", 13, ((Replicator, "_newcomer_stored", rules.count_at_once),)),
+    # full copies
+    Variant(
+        "a copy has its donor's vote",
+        0,
+        ((NodeProgress, "take_status", rules.copy_votes_for_its_donor),),
+        "truncating",
+    ),
+    Variant(
+        "a bare server keeps a vote over its copy",
+        0,
+        ((Copying, "ended", rules.keep_the_vote_of_any_copy),),
+        "truncating",
+    ),
+    Variant("a fence leaves the copiers of others", 0, ((Line, "_end_other_copiers", lambda _: None),), "truncating"),
     # election
     Variant("a score chooses the log", 1, ((Election, "_decide", rules.authoritative_by_score),), "advised"),
     Variant(

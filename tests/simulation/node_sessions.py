@@ -352,7 +352,7 @@ class Line:
         if isinstance(effect, Fence) and is_locked and server.node.open is None:
             self._kill_the_others(lambda connection: connection.channel is not Channel.COPIER)
         if isinstance(event, NodeReplied) and isinstance(event.reply, Fenced):
-            self._kill_the_others(lambda connection: connection.channel is Channel.COPIER)
+            self._end_other_copiers()
         self._note(command, event)
         world.executed(server, effect, event)
         if dies:
@@ -364,7 +364,7 @@ class Line:
     def _copy(self, connection: Connection, command: Command, effect: CopyData) -> None:
         """All data is dropped at once; the donor's is there a while later, unless something comes in between."""
         world, server, donor = self._world, self._server, self._world.servers[effect.donor]
-        self._kill_the_others(lambda other: other.channel is Channel.COPIER)
+        self._end_other_copiers()
         if command.done or not self.coordinator.alive:
             world.happened("a copy was begun after its sender had given up or died")
         donor_run = donor.run
@@ -396,6 +396,9 @@ class Line:
         failure = NodeFailed(name, number, Certainty.UNKNOWN, "the copy failed")
         event = NodeReplied(name, number, reply) if reply is not None else failure
         self._answer(connection.channel, lambda: self._ended(command, event))
+
+    def _end_other_copiers(self) -> None:
+        self._kill_the_others(lambda connection: connection.channel is Channel.COPIER)
 
     def _kill_the_others(self, are_meant: Callable[[Connection], bool]) -> None:
         ours = [session.connection for session in self._sessions.values()]

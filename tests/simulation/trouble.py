@@ -13,7 +13,7 @@ from partitions import BOTH, Partitions
 from simulated_processes import Coordinator
 from world import World
 
-from replication.messages import Admit, CommitBatch, ConfirmEpoch, ExecuteBatch, Fence, PrepareRow, StoreRows
+from replication.messages import Admit, CommitBatch, ConfirmEpoch, CopyData, ExecuteBatch, Fence, PrepareRow, StoreRows
 
 Fault = Callable[["Trouble"], None]
 
@@ -100,6 +100,8 @@ class Trouble(DiskHarm, Partitions):
             Fence,
             Admit,
             ConfirmEpoch,
+            CopyData,
+            CopyData,
         )
         span_ns, draw = self.duration_ns, self.chance.randrange(7)
 

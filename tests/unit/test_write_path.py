@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
-from replication.log import EMPTY_LOG_END, end_after
+from replication.log import EMPTY_LOG_END, Position, end_after
 from replication.messages import (
     Acknowledge,
     AdviceArrived,
@@ -17,6 +17,7 @@ from replication.messages import (
     Executed,
     Fail,
     Misplaced,
+    PositionsRead,
     PrepareRow,
     ReadPositions,
     Refuse,
@@ -349,6 +350,48 @@ def test_a_held_batch_whose_row_did_not_survive_is_run_again_and_acknowledged_on
     bench.flush()
     for node in NAMES:
         assert [entry.sql for entry in bench.nodes[node].data] == ["row"]
+
+
+def question_about_the_held_batch(bench: Bench) -> ReadPositions:
+    """Let the others elect; the new master's log is just being asked."""
+    for _ in range(10):
+        bench.pass_time(100)
+        while not bench.waiting(ReadPositions) and (rest := [each for each in bench.sent if each.node != MASTER]):
+            bench.do(type(rest[0]), rest[0].node)
+        if bench.waiting(ReadPositions):
+            break
+    return bench.take(ReadPositions, bench.master)
+
+
+def test_an_answer_about_the_held_batch_that_comes_after_the_next_election_means_nothing() -> None:
+    """The question waited at a master that came back without its data, and was asked there (simulation, truncating, seed 86)."""
+    bench, write = executed_write()
+    bench.do(StoreRows, REPLICA_1)
+    bench.do(StoreRows, REPLICA_2)
+    bench.crash(MASTER)
+    asked = question_about_the_held_batch(bench)
+    bench.pass_time(300)
+    bench.lose(ConfirmEpoch, asked.node)
+    assert not bench.serving
+    bench.reply(asked, PositionsRead(()))
+    assert write not in bench.answers
+    bench.election()
+    answer = bench.answers[write]
+    assert isinstance(answer, Acknowledge)
+    bench.flush()
+    assert [entry.sql for entry in bench.nodes[bench.master].data] == ["row"]
+
+
+def test_a_held_batch_that_the_log_does_not_reach_back_to_is_unknown_and_not_run_again() -> None:
+    """Another coordinator served for long meanwhile, and its log was truncated."""
+    bench, write = executed_write()
+    bench.crash(MASTER)
+    asked = question_about_the_held_batch(bench)
+    bench.reply(asked, PositionsRead((), log_begin=Position(9, 1 << 40)))
+    answer = bench.answers[write]
+    assert isinstance(answer, Fail)
+    assert answer.committed is None
+    assert not bench.replicator.writes.pending
 
 
 def test_nothing_new_is_run_before_the_fate_of_the_held_batch_is_known() -> None:
