@@ -143,7 +143,8 @@ class Election:
             self.begin(f"epoch {epoch} was somebody else's already")
         elif self.step is ElectionStep.FENCING:
             self.consider()
-        elif state.sizes.nodes - len(self._taken) < state.sizes.commit:
+        elif sum(node.name not in self._taken for node in state.fenced_members()) < state.sizes.commit:
+            # whoever is away or no member cannot commit the no-op in its place
             self.begin(f"epoch {epoch} was somebody else's before this one was won")
 
     def _hear_the_outbid(self, *, is_complete: bool) -> None:

@@ -70,6 +70,7 @@ class NodeProgress:
         """The storing command under way."""
         self.retry_at_ns = 0
         self.failures = 0
+        """Since it last did what it was for: it may be fenced again and again, and store nothing, because its disk is full."""
         self.confirm_command: int | None = None
         self.truncate_command: int | None = None
         self.reads_under_way = 0
@@ -117,7 +118,6 @@ class NodeProgress:
         self.log_begin = status.log_begin
         self.applied_timestamp = status.applied_timestamp
         self.command = None
-        self.failures = 0
 
     def lose(self, reason: str, retry_at_ns: int) -> None:
         """Nothing is known of it any more."""
@@ -150,13 +150,16 @@ class NodeProgress:
             self.member = False
             self.status = None
 
-    def level_at(self, position: Position) -> None:
+    def level_at(self, position: Position, end: Position) -> None:
         """Its log is ours up to `position`; what it has after that lost an election and is dropped with the next rows."""
         self.state = NodeState.LEVEL
         self.log_end = position
+        if position == end:
+            self.failures = 0  # there is nothing that it could store
 
     def stored(self, log_end: Position, applied_timestamp: int) -> None:
         """A storing command succeeded."""
+        self.failures = 0
         self.log_end = self.disk_end = self.acknowledged_end = log_end
         self.applied_timestamp = applied_timestamp
 

@@ -209,7 +209,12 @@ class Replicator:
                 node.stored(reply.log_end, reply.applied_timestamp)
                 self.shipping.ship(node)
             case BatchExecuted():
-                self.writes.executed(reply)
+                complaint = self.writes.lacks_space(reply)
+                if complaint:
+                    self.election.suspects.add(node.name)
+                    self._elect(f"{node.name} has no space left: {complaint}")
+                else:
+                    self.writes.executed(reply)
             case RowPrepared():
                 self.writes.prepared()
             case BatchCommitted():

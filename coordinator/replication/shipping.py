@@ -108,7 +108,7 @@ class Shipping:
             self._level(node, common)
 
     def _level(self, node: NodeProgress, position: Position) -> None:
-        node.level_at(position)
+        node.level_at(position, self._state.window.end.position)
         if position != node.disk_end:
             self._state.report("warning", f"{node.name}: rows after {position} lost an election and are dropped")
         self.ship(node)

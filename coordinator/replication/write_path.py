@@ -39,8 +39,14 @@ from replication.messages import (
 from replication.quorum import counted_replicas
 from replication.reads import ReadPath
 from replication.shipping import Shipping
-from replication.state import Phase, ReplicationState
+from replication.state import MILLISECOND_NS, Phase, ReplicationState
 from replication.timestamps import TimestampStock
+
+NO_SPACE_ERRNOS = frozenset({1021, 1026, 1114})
+"""MySQL's words for a disk on which nothing can be written: disk full, error writing file, the table is full."""
+NO_SPACE_PATIENCE_NS = 60_000 * MILLISECOND_NS
+"""A request for which two masters in turn had no space is what is too large, and not the disks: for so long none of its kind
+makes the cluster elect."""
 
 
 class Stage(enum.Enum):
@@ -90,6 +96,9 @@ class WritePath:
         self.timestamps = TimestampStock()
         self.paused = False
         """No new batch begins: a switchover waits for the last one."""
+        self._no_space: dict[int, str] = {}
+        """Request -> the master that had no space for it."""
+        self._no_space_believed_at_ns = 0
 
     # ------------------------------------------------------------------------------------------ arrive
 
@@ -162,6 +171,25 @@ class WritePath:
     def refused(self) -> None:
         self.timestamps.requested = False
         self.timestamps.retry_at_ns = self._state.now_ns + self._state.settings.retry_ns
+
+    def lacks_space(self, reply: BatchExecuted) -> str:
+        """What the master said, if its disk is full and another master should be tried; the batch is run there again.
+
+        A full disk is the node's fault and not the request's: whoever waits for somebody to make room waits for ever. But a
+        statement may be too large for every disk, so it is believed once.
+        """
+        state, batch = self._state, self.batch
+        assert batch is not None
+        last = reply.outcomes[-1] if reply.outcomes else None
+        if not isinstance(last, Disturbed) or last.errno not in NO_SPACE_ERRNOS:
+            return ""
+        request_id = batch.requests[len(reply.outcomes) - 1][1].request_id
+        if self._no_space.pop(request_id, batch.master) != batch.master:
+            self._no_space_believed_at_ns = state.now_ns + NO_SPACE_PATIENCE_NS
+        if state.now_ns < self._no_space_believed_at_ns:
+            return ""
+        self._no_space = {request_id: batch.master}
+        return last.message
 
     def executed(self, reply: BatchExecuted) -> None:
         """The master ran the batch: form the row of what succeeded and send it, or undo."""

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Iterator
 from itertools import count
 
+import pymysql  # type: ignore[import-untyped]
 import pytest
 from equal_nodes import wait_until_equal
 from fault_cluster import FaultCluster, fault_cluster
@@ -32,11 +33,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultCluster]:
         yield started
 
 
+_first_ids = count(1_000_000, 1_000_000)
+
+
 class Growth:
     """Clients that insert large rows until told to stop."""
 
-    def __init__(self, port: int, first_id: int) -> None:
+    def __init__(self, port: int, first_id: int, elements: str) -> None:
         self._port = port
+        self._elements = elements
         self._ids = count(first_id)
         self._stopped = False
         self.acknowledged: list[int] = []
@@ -52,8 +57,7 @@ class Growth:
         connection = Connection(self._port)
         while not self._stopped:
             key = next(self._ids)
-            # the text itself is large, so that the log grows as well
-            sql = f"INSERT INTO lists (id, elements) VALUES ({key}, '{'x' * ELEMENTS_BYTES}')"
+            sql = f"INSERT INTO lists (id, elements) VALUES ({key}, {self._elements})"
             status, body = await connection.query(sql)
             if status == 200:
                 self.acknowledged.append(key)
@@ -85,6 +89,15 @@ def make_the_redo_log_go_round(cluster: FaultCluster, node: str) -> None:
     assert sizes == full_size, sizes
 
 
+def give_the_log_room(cluster: FaultCluster, node: str) -> None:
+    """As truncation leaves it: free pages within its file. Its oldest row is made large for a moment, and never committed."""
+    connection = pymysql.connect(unix_socket=str(cluster.handle.node(node).socket), user="root", autocommit=False)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE _replication.log SET payload = REPEAT('x', 8000000) ORDER BY last_timestamp LIMIT 1")
+    connection.rollback()
+    connection.close()
+
+
 def starts_of(cluster: FaultCluster, node: str) -> int:
     return (cluster.handle.folder / "log" / f"{node}.log").read_text(errors="replace").count(STARTED)
 
@@ -99,16 +112,25 @@ async def wait_until_it_left_the_quorum(cluster: FaultCluster, node: str) -> Non
             await asyncio.sleep(0.05)
 
 
+LOG_GROWS = f"'{'x' * ELEMENTS_BYTES}'"
+"""The statement's text is large, and with it the log."""
+ROWS_GROW = f"REPEAT('x', {ELEMENTS_BYTES})"
+"""Only the users' tables grow: their statement is what meets the full disk, and not the log."""
+
+
 @pytest.mark.parametrize("role", ["other-1", "master"])
+@pytest.mark.parametrize("elements", [LOG_GROWS, ROWS_GROW], ids=["log_grows", "rows_grow"])
 async def test_a_node_with_a_full_disk_leaves_the_quorum_without_a_crash_and_comes_back_with_space(
-    cluster: FaultCluster, role: str
+    cluster: FaultCluster, role: str, elements: str
 ) -> None:
     await asyncio.to_thread(cluster.wait_until_level)
     cluster.status()
     node = cluster.name_of(role)
     make_the_redo_log_go_round(cluster, node)
+    if elements == ROWS_GROW:
+        give_the_log_room(cluster, node)
     starts, processes = starts_of(cluster, node), cluster.processes()
-    growth = Growth(cluster.handle.port("coordinator"), 1_000_000 if role == "master" else 2_000_000)
+    growth = Growth(cluster.handle.port("coordinator"), next(_first_ids), elements)
     running = asyncio.create_task(growth.run())
     try:
         await growth.more(GROWTH_ROWS)

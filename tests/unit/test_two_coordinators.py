@@ -165,3 +165,17 @@ def test_an_election_whose_chosen_master_is_taken_by_somebody_who_dies_chooses_a
     bench.election()
     assert bench.state.epoch == 10
     assert all(node.fenced for node in bench.state.nodes.values())
+
+
+def test_an_election_that_needs_a_node_in_a_dead_coordinator_s_epoch_begins_again_above_it() -> None:
+    """Three members were fenced, the fourth is away: there is a commit quorum only with the one that another fenced meanwhile."""
+    bench = serving_bench()
+    bench.write("in flight")
+    bench.lose(ExecuteBatch, MASTER)
+    for name in (REPLICA_1, REPLICA_2, MASTER):
+        bench.do(Fence, name)
+    bench.lose(Fence, REPLICA_3)
+    assert bench.waiting(StoreRows, REPLICA_2)
+    bench.nodes[REPLICA_2].epoch, bench.nodes[REPLICA_2].owner = 9, "coordinator-2"
+    bench.election(without=(REPLICA_3,))
+    assert bench.state.epoch > 9

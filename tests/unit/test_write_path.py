@@ -231,6 +231,51 @@ def test_a_disturbed_request_fails_as_not_committed_and_the_others_run_again() -
     assert "disturbed" not in [entry.sql for entry in bench.nodes[MASTER].data]
 
 
+NO_SPACE = Disturbed(1114, "HY000", "The table 'users' is full")
+
+
+def full_disk(bench: Bench, node: str) -> None:
+    """The batch under way on `node` meets a full disk at its first request."""
+    execute = bench.take(ExecuteBatch, node)
+    bench.at_node(execute)
+    bench.reply(execute, BatchExecuted((NO_SPACE,)))
+
+
+def test_a_master_without_space_is_replaced_and_the_batch_is_run_by_the_next() -> None:
+    """It would answer everything else, so nothing but this tells; and somebody may make room in an hour, or never."""
+    bench = serving_bench()
+    write = bench.write("row")
+    full_disk(bench, MASTER)
+    assert not bench.serving
+    bench.election()
+    assert bench.master != MASTER
+    assert isinstance(bench.answers[write], Acknowledge)
+    bench.flush()
+    assert [entry.sql for entry in bench.nodes[MASTER].data] == ["row"]
+
+
+def test_a_request_for_which_two_masters_have_no_space_fails_and_does_not_make_the_cluster_elect_for_ever() -> None:
+    bench = serving_bench()
+    too_large = bench.write("too large")
+    full_disk(bench, MASTER)
+    while not bench.waiting(ExecuteBatch):
+        bench.pass_time(10)
+        rest = [each for each in bench.sent if not isinstance(each, ExecuteBatch)]
+        if rest:
+            bench.do(type(rest[0]), rest[0].node)
+    epoch = bench.state.epoch
+    full_disk(bench, bench.master)
+    bench.settle()
+    answer = bench.answers[too_large]
+    assert isinstance(answer, Fail)
+    assert (answer.committed, answer.disturbance) == (False, NO_SPACE)
+    again = bench.write("too large again")
+    full_disk(bench, bench.master)
+    bench.settle()
+    assert isinstance(bench.answers[again], Fail)
+    assert bench.state.epoch == epoch
+
+
 def test_a_refusal_beside_a_disturbance_is_not_told_because_its_batch_was_undone() -> None:
     bench = serving_bench()
     bad, disturbed, last = bench.write_together("bad", "disturbed", "last")
