@@ -14,6 +14,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+import httpx
 from cluster_handle import ClusterHandle
 from coordinator_points import BEFORE
 from crash_drives import PROCESSES, Drive
@@ -242,12 +243,20 @@ class CrashCase:
             other = Load(port, CLIENTS, f"{self._label}-b", count=ROWS)
             self._records.append(asyncio.run(other.run()))
             assert set(other.record.statuses()) == {200}
+            epoch = httpx.get(f"http://127.0.0.1:{port}/status", timeout=10, trust_env=False).json()["epoch"]
             os.kill(self._pid, signal.SIGCONT)
             asyncio.run(self._only_one_serves(port))
+            self._has_given_way(epoch)
+
+    def _has_given_way(self, taken_over_in: int) -> None:
+        """A coordinator that had served refuses now. (One that was frozen while it started takes over, as whoever starts does.)"""
+        elections = self.cluster.get("coordinator", "/elections").json()["elections"]
+        had_served = any(each["master"] and each["epoch"] < taken_over_in for each in elections)
+        phase = self.cluster.get("coordinator", "/status").json()["phase"]
+        assert phase == "deposed" or not had_served, f"it serves again: {elections}"
 
     async def _only_one_serves(self, second_port: int) -> None:
-        """The one that was frozen refuses. Or it found its connection broken before it found the other's epoch: then it
-        elected, in an epoch of its own, and the other one refuses."""
+        """One answers, and the other refuses reads and writes."""
         first, second = Connection(self.cluster.port("coordinator")), Connection(second_port)
         async with asyncio.timeout(BACK_S):
             while True:

@@ -56,7 +56,7 @@ def check_all(history: History, entries: Entries | None = None) -> list[Anomaly]
     """`entries`: what the nodes' log has of the history's writes, if it can be had."""
     return [
         *list_append_checker.check(history),
-        *register_checker.check(history),
+        *register_checker.check(history, entries),
         *witness_checker.check(history, entries),
     ]
 

@@ -92,7 +92,7 @@ class OneMySQL:
 
     def node(self, timeouts: NodeTimeouts = TIMEOUTS) -> MySQLNode:
         """What one coordinator has of this node. Close it."""
-        addresses = {"node": ("127.0.0.1", self.port)}
+        addresses = {"node": ("127.0.0.1", self.port), "nobody": ("127.0.0.1", 1)}
         password, cloner_password = (self._passwords[f"{who}_DB_PASSWORD"] for who in ("COORDINATOR", "CLONER"))
         return MySQLNode("node", addresses, password, cloner_password, DATABASE, timeouts)
 

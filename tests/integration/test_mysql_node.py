@@ -5,6 +5,7 @@ What the protocol needs of any node is in test_node_contract.py.
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from replication.messages import (
     BatchRolledBack,
     Certainty,
     ConfirmEpoch,
+    CopyData,
     Disturbed,
     Diverged,
     EpochSeen,
@@ -33,6 +35,7 @@ from replication.messages import (
     Fenced,
     LogRead,
     NodeEffect,
+    Outbid,
     Outcome,
     ReadLog,
     Rejected,
@@ -310,6 +313,38 @@ async def test_a_read_of_the_log_ends_at_the_size_asked_for_but_has_one_row_at_l
     assert isinstance(reply, LogRead)
     check_chain(end_after(rows[2]), reply.rows)
     assert reply.rows == tuple(rows[3:5])
+
+
+# ------------------------------------------------------------------------------------------ full copies
+
+COPY = CopyData(NODE, 0, "nobody")
+
+
+async def test_a_copy_of_a_donor_that_is_not_there_fails_and_leaves_the_data_alone(
+    node: MySQLNode, server: OneMySQL
+) -> None:
+    await node.carry_out(store(1, "a", LOG_BEGIN, 0, append=(rows := rows_of(1, insert("kept"))), apply=rows))
+    failure = await failure_of(node, COPY)
+    assert re.search("[Cc]lone", failure.reason), failure.reason
+    assert [row[1] for row in contents(server)[1]] == ["kept"]
+
+
+async def test_a_copy_ordered_by_a_coordinator_that_was_fenced_off_meanwhile_is_not_even_begun(
+    node: MySQLNode, server: OneMySQL
+) -> None:
+    """It was frozen just before it sent the command; the node may be a level member of another's epoch by now."""
+    with open_node(server) as other:
+        assert isinstance(await other.carry_out(Fence(NODE, 0, 2, "b")), Fenced)
+        failure = await failure_of(node, COPY)
+        assert not re.search("[Cc]lone", failure.reason), failure.reason
+        # and the one that did the fencing is not hindered by it
+        assert re.search("[Cc]lone", (await failure_of(other, COPY)).reason)
+
+
+async def test_a_fence_that_is_outbid_ends_nobody_s_copier(node: MySQLNode, server: OneMySQL) -> None:
+    with open_node(server) as other:
+        assert isinstance(await other.carry_out(Fence(NODE, 0, 0, "b")), Outbid)
+        assert re.search("[Cc]lone", (await failure_of(node, COPY)).reason)
 
 
 # ------------------------------------------------------------------------------------------ joining

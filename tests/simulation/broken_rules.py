@@ -12,7 +12,6 @@ from model_node import ModelNode, OpenTransaction
 from model_timestamps import ModelTimestampServer
 
 import replication.election
-from replication.copying import Copying
 from replication.election import Election, ElectionStep
 from replication.log import LogRow, LogWindow, Position, end_after
 from replication.messages import (
@@ -66,14 +65,7 @@ def copy_votes_for_its_donor(self: NodeProgress, status: NodeStatus, fenced_epoc
     TAKE_STATUS(self, msgspec.structs.replace(status, node=self.name), fenced_epoch, owner)
 
 
-def keep_the_vote_of_any_copy(self: Copying, node: NodeProgress) -> None:
-    """Whether or not it was a voter when the copy began."""
-    self._voter = node.name
-    COPY_ENDED(self, node)
-
-
 TAKE_STATUS = NodeProgress.take_status
-COPY_ENDED = Copying.ended
 
 
 def count_at_once(self: Replicator, node: NodeProgress) -> None:

@@ -28,14 +28,17 @@ REGRESSIONS = (
     (82, "advised"),
     (9, "tight-advised"),
     (94, "tight-advised"),
+    (57, "advised"),
+    (86, "truncating"),
 )
-"""Schedules that show the last two finds of tests/README.md when their rule is taken away."""
+"""Schedules that show the last finds of tests/README.md when their rule is taken away, or showed them once."""
 
 SUMMED = 300
 """Schedules that are looked at for what happens in them."""
 
 RARE = (
     "a command was executed after its sender had given up or died",
+    "a copy was completed",
     "a commit in flight at a node's freeze was executed at the thaw",
     "a commit was executed after its sender had given up or died",
     "a coordinator stopped between two effects of a step",
@@ -52,7 +55,8 @@ RARE = (
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_promise_breaks_in_random_schedules(kind: str) -> None:
-    """A quarter of them with tight limits, one with nonsense advice and constant switchovers, one with both, one with neither."""
+    """A fifth of them with tight limits, one with nonsense advice and constant switchovers, one with both, one with neither, and one
+    with so short a log that who was away for a moment needs a full copy."""
     failures = all_failures(range(SEEDS // len(KINDS)), kind)
     assert not failures, "\n".join(failures)
 
@@ -68,7 +72,7 @@ def happened() -> Counter[str]:
     """How often what happened, in all of them together."""
     counts: Counter[str] = Counter()
     for seed in range(SUMMED):
-        world = run(seed)
+        world = run(seed, "truncating" if seed % 3 == 0 else "plain")
         writes, reads = world.history.writes.values(), world.history.reads.values()
         counts += world.probes
         counts["writes"] += len(writes)
