@@ -249,7 +249,7 @@ class CrashCase:
             self._has_given_way(epoch)
 
     def _has_given_way(self, taken_over_in: int) -> None:
-        """A coordinator that had served refuses now. (One that was frozen while it started takes over, as whoever starts does.)"""
+        """A coordinator that had served refuses now. (One that was frozen while it started takes over, as whoever starts.)"""
         elections = self.cluster.get("coordinator", "/elections").json()["elections"]
         had_served = any(each["master"] and each["epoch"] < taken_over_in for each in elections)
         phase = self.cluster.get("coordinator", "/status").json()["phase"]

@@ -134,7 +134,12 @@ VARIANTS = (
     # reads
     Variant("strong reads are not confirmed", 9, ((ReadPath, "_judge", rules.no_confirmation),)),
     Variant("strong reads at nodes that did not confirm", 32, ((ReadPath, "_level_nodes", rules.read_at_any_node),)),
-    Variant("confirmations from before a read count", 2333, ((ReadPath, "arrived", rules.join_the_round_under_way),)),
+    Variant(
+        "confirmations from before a read count",
+        672,
+        ((ReadPath, "arrived", rules.join_the_round_under_way),),
+        "advised",
+    ),
     Variant("a replica is read behind the master", 95, ((ReadPath, "_level_nodes", rules.read_behind_the_master),)),
     Variant("a reader's connection is younger than the question", 151, ((World, "may_read_over", lambda *_: True),)),
     # nodes

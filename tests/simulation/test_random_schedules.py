@@ -55,8 +55,8 @@ RARE = (
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_promise_breaks_in_random_schedules(kind: str) -> None:
-    """A fifth of them with tight limits, one with nonsense advice and constant switchovers, one with both, one with neither, and one
-    with so short a log that who was away for a moment needs a full copy."""
+    """A fifth of them with tight limits, one with nonsense advice and constant switchovers, one with both, one with neither, and
+    one with so short a log that who was away for a moment needs a full copy."""
     failures = all_failures(range(SEEDS // len(KINDS)), kind)
     assert not failures, "\n".join(failures)
 

@@ -315,3 +315,26 @@ def test_an_empty_log_end_is_the_log_s_beginning() -> None:
     assert LogEnd(LOG_BEGIN, 0, 0, bytes(16)) == EMPTY_LOG_END
     assert ModelNode(REPLICA_2).log_end == EMPTY_LOG_END
     assert serving_bench().nodes[REPLICA_1].log[0].previous == LOG_BEGIN
+
+
+def test_a_node_that_can_be_fenced_but_store_nothing_is_tried_ever_more_rarely() -> None:
+    """Its disk is full: each try costs it and us a fence, and a line in the log."""
+    bench = serving_bench()
+    tries = 0
+    for number in range(100):
+        bench.write(f"row {number}")
+        bench.settle(without=(REPLICA_3,))
+        for kind in (ConfirmEpoch, Fence, StoreRows):
+            for _ in bench.waiting(kind, REPLICA_3):
+                if kind is StoreRows:
+                    tries += 1
+                    bench.fail(bench.take(kind, REPLICA_3), "the disk is full")
+                else:
+                    bench.do(kind, REPLICA_3)
+        bench.pass_time(100)
+    assert 10 <= tries <= 20, "10 s, a second apart in the end"
+    bench.flush()
+    bench.pass_time(2_000)
+    bench.flush()
+    assert bench.nodes[REPLICA_3].data == bench.nodes[MASTER].data
+    assert bench.state.nodes[REPLICA_3].failures == 0
