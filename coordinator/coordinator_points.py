@@ -2,7 +2,7 @@
 
 Each effect has `….before`: it is about to be carried out (a command is about to be sent, an answer is about to reach its
 client). An effect that brings a reply has `….after` too: the reply is here, the protocol does not know it yet. A new effect
-gets its points by being in `replication.messages.Effect`, and then a test that reaches none of them fails.
+gets its points by being in `replication.effects.Effect`, and then a test that reaches none of them fails.
 
 A cut before a command means that it was not sent, a cut after it that its reply was lost; either way the connections of that
 node are gone. Cut off from its answer, a client sees its connection break.
@@ -11,7 +11,7 @@ node are gone. Cut off from its answer, a client sees its connection break.
 import re
 from typing import get_args
 
-from replication.messages import Effect, NodeEffect, Report, RequestTimestamps
+from replication.effects import Effect, NodeEffect, Report, RequestTimestamps
 
 
 def words(kind: type) -> str:

@@ -18,29 +18,28 @@ from coordinator_points import AFTER, BEFORE
 from crash_point import ConnectionCut
 
 from adapters.mysql_node import CommandFailed
-from replication.messages import (
+from replication.effects import (
     Acknowledge,
-    AdviceArrived,
     Answer,
-    Certainty,
     Effect,
-    Event,
     Fail,
     NodeCommand,
     NodeEffect,
+    ReadAllowed,
+    ReadRefused,
+    Refuse,
+    Report,
+    RequestTimestamps,
+    SwitchoverEnded,
+)
+from replication.events import (
+    AdviceArrived,
+    Event,
     NodeFailed,
     NodeReplied,
     PauseSkipped,
-    ReadAllowed,
     ReadArrived,
     ReadFinished,
-    ReadRefused,
-    Refuse,
-    Reply,
-    Report,
-    Request,
-    RequestTimestamps,
-    SwitchoverEnded,
     SwitchoverRequested,
     TimestampsGranted,
     TimestampsRefused,
@@ -48,6 +47,8 @@ from replication.messages import (
     WriteArrived,
 )
 from replication.replicator import Replicator
+from replication.replies import Reply
+from replication.values import Certainty, Request
 
 log = logging.getLogger("coordinator")
 

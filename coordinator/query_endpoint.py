@@ -19,7 +19,7 @@ from query_parser import Kind, Refused, Statement, parse, parse_in_steps
 from adapters.mysql_node import DISTURBANCES
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
-from replication.messages import Acknowledge, ReadRefused, Refuse
+from replication.effects import Acknowledge, ReadRefused, Refuse
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

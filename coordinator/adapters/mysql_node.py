@@ -16,43 +16,40 @@ from adapters import audit, node_sql
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
 from adapters.node_copy import NodeCopier, end_others
 from adapters.node_log import NodeLog, log_end_of, position_of
-from replication.log import Position
-from replication.messages import (
+from replication.effects import (
     Admit,
+    CommitBatch,
+    ConfirmEpoch,
+    CopyData,
+    ExecuteBatch,
+    Fence,
+    MeasureLog,
+    NodeEffect,
+    PrepareRow,
+    ReadLog,
+    ReadPositions,
+    RollBackBatch,
+    StoreRows,
+    TruncateLog,
+)
+from replication.log import Position
+from replication.replies import (
     Admitted,
     Bare,
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
-    Certainty,
-    CommitBatch,
-    ConfirmEpoch,
-    CopyData,
     CopyEnded,
-    Disturbed,
     Diverged,
     EpochSeen,
-    ExecuteBatch,
-    Executed,
-    Fence,
     Fenced,
-    MeasureLog,
     Misplaced,
-    NodeEffect,
-    NodeStatus,
     Outbid,
-    Outcome,
-    PrepareRow,
-    ReadLog,
-    ReadPositions,
-    Rejected,
     Reply,
-    RollBackBatch,
     RowPrepared,
     RowsStored,
-    StoreRows,
-    TruncateLog,
 )
+from replication.values import Certainty, Disturbed, Executed, NodeStatus, Outcome, Rejected
 
 LOCK_HELD_ERRNO = 3572
 """FOR UPDATE NOWAIT found the row locked."""

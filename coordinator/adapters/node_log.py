@@ -7,19 +7,9 @@ import asyncio
 
 from adapters import node_sql
 from adapters.mysql_session import MySQLSession, ServerError, StatementResult
+from replication.effects import MeasureLog, ReadLog, ReadPositions, TruncateLog
 from replication.log import LogEnd, LogRow, Position
-from replication.messages import (
-    LogGone,
-    LogMark,
-    LogMeasured,
-    LogRead,
-    LogTruncated,
-    MeasureLog,
-    PositionsRead,
-    ReadLog,
-    ReadPositions,
-    TruncateLog,
-)
+from replication.replies import LogGone, LogMark, LogMeasured, LogRead, LogTruncated, PositionsRead
 
 TRUNCATED_ROWS_MAX = 200
 """Rows that one transaction removes: others' reads of the log wait for no longer than that."""

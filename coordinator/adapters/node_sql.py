@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from replication.effects import ExecuteBatch, MeasureLog, PrepareRow, StoreRows, TruncateLog
 from replication.log import LogRow, Position
-from replication.messages import ExecuteBatch, MeasureLog, PrepareRow, StoreRows, TruncateLog
 
 GUARD_FAILED_ERRNO = 1242
 

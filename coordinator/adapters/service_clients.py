@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from seer_contract import LeaderAnswer
 from timestamp_contract import TimestampAnswer, TimestampRequest
 
-from replication.messages import AdviceArrived, TimestampsGranted, TimestampsRefused
+from replication.events import AdviceArrived, TimestampsGranted, TimestampsRefused
 
 
 class TimestampClient:

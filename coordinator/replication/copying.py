@@ -17,7 +17,7 @@ others' connections of that kind before it takes hold.
 A copy that is cut short leaves a bare server: it answers, has no data, votes for nothing, and is copied to again.
 """
 
-from replication.messages import CopyData
+from replication.effects import CopyData
 from replication.progress import NodeProgress, NodeState
 from replication.state import MILLISECOND_NS, Phase, ReplicationState
 

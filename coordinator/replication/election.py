@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from replication.effects import Admit
 from replication.election_record import ElectionHistory
 from replication.log import Batch, LogWindow, next_row
-from replication.messages import Admit, Fenced
 from replication.progress import NodeProgress, NodeState
 from replication.quorum import most_complete, rank_candidates
+from replication.replies import Fenced
 from replication.shipping import Shipping
 from replication.state import Phase, ReplicationState
 

@@ -2,9 +2,10 @@
 a wrong one, and a restarted coordinator takes over by election alone.
 """
 
+from replication.batch_under_way import Stage
 from replication.progress import NodeState
 from replication.state import Phase, ReplicationState
-from replication.write_path import Stage, WritePath
+from replication.write_path import WritePath
 
 
 class InvariantViolated(Exception):

@@ -16,7 +16,7 @@ At most one storing command is under way on a node, so its state is known whenev
 import enum
 
 from replication.log import LOG_BEGIN, Position
-from replication.messages import NodeStatus
+from replication.values import NodeStatus
 
 
 class NodeState(enum.Enum):

@@ -13,8 +13,10 @@ round cannot succeed. A node's answer that began before the read arrived proves 
 
 import msgspec
 
-from replication.messages import ConfirmEpoch, EpochSeen, Fail, ReadAllowed, ReadArrived, ReadRefused, Refuse
+from replication.effects import ConfirmEpoch, Fail, ReadAllowed, ReadRefused, Refuse
+from replication.events import ReadArrived
 from replication.progress import NodeProgress, NodeState
+from replication.replies import EpochSeen
 from replication.state import Phase, ReplicationState
 
 FIRST_GUESS_NS = 300_000

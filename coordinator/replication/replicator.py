@@ -9,44 +9,46 @@ from collections.abc import Sequence
 
 from replication import invariants
 from replication.copying import Copying
+from replication.effects import Effect
 from replication.election import Election, ElectionStep
-from replication.log import LogDamaged
-from replication.messages import (
-    Admitted,
+from replication.events import (
     AdviceArrived,
-    Bare,
-    BatchCommitted,
-    BatchExecuted,
-    BatchRolledBack,
-    CopyEnded,
-    Diverged,
-    Effect,
-    EpochSeen,
     Event,
-    Fenced,
-    LogGone,
-    LogMeasured,
-    LogRead,
-    LogTruncated,
-    Misplaced,
     NodeFailed,
     NodeReplied,
-    Outbid,
     PauseSkipped,
-    PositionsRead,
     ReadArrived,
     ReadFinished,
-    Reply,
-    RowPrepared,
-    RowsStored,
     SwitchoverRequested,
     TimestampsGranted,
     TimestampsRefused,
     Woken,
     WriteArrived,
 )
+from replication.log import LogDamaged
 from replication.progress import NodeProgress, NodeState
 from replication.reads import ReadPath
+from replication.replies import (
+    Admitted,
+    Bare,
+    BatchCommitted,
+    BatchExecuted,
+    BatchRolledBack,
+    CopyEnded,
+    Diverged,
+    EpochSeen,
+    Fenced,
+    LogGone,
+    LogMeasured,
+    LogRead,
+    LogTruncated,
+    Misplaced,
+    Outbid,
+    PositionsRead,
+    Reply,
+    RowPrepared,
+    RowsStored,
+)
 from replication.retention import Retention
 from replication.shipping import Shipping
 from replication.state import Phase, ReplicationSettings, ReplicationState

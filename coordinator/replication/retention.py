@@ -10,9 +10,10 @@ between, looked up by key, tell where the wanted size is kept. What is cut is th
 """
 
 from replication.copying import Copying
+from replication.effects import MeasureLog, TruncateLog
 from replication.log import Position
-from replication.messages import LogMark, LogMeasured, MeasureLog, TruncateLog
 from replication.progress import NodeProgress, NodeState
+from replication.replies import LogMark, LogMeasured
 from replication.state import Phase, ReplicationState
 
 MARKS = 32

@@ -12,18 +12,10 @@ longer reaches back to it nobody can tell, and the node gets a full copy (copyin
 
 import msgspec
 
+from replication.effects import Admit, Fence, ReadLog, ReadPositions, StoreRows
 from replication.log import LOG_BEGIN, LogDamaged, LogRow, Position, batch_of, check_chain, cut
-from replication.messages import (
-    Admit,
-    Fence,
-    LogGone,
-    LogRead,
-    PositionsRead,
-    ReadLog,
-    ReadPositions,
-    StoreRows,
-)
 from replication.progress import NodeProgress, NodeState, common_point
+from replication.replies import LogGone, LogRead, PositionsRead
 from replication.state import Phase, ReplicationState
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from replication.effects import Effect, Report
 from replication.log import EMPTY_LOG_END, LogWindow
-from replication.messages import Effect, Report
 from replication.progress import NodeProgress, NodeState
 from replication.quorum import QuorumSizes
 

@@ -9,7 +9,7 @@ whoever an election finds, goes on.
 
 from collections.abc import Callable
 
-from replication.messages import SwitchoverEnded
+from replication.effects import SwitchoverEnded
 from replication.progress import NodeState
 from replication.state import MILLISECOND_NS, Phase, ReplicationState
 from replication.write_path import WritePath

@@ -13,72 +13,30 @@ Hard case: the master fails with the row already on some replicas. Whether it is
 decide: the batch is *held*; once a new master serves, its log tells: there (answer the recorded results) or not (run again).
 """
 
-import enum
 from collections import deque
 
-from replication.log import Batch, Entry, LogRow, next_row
-from replication.messages import (
+from replication.batch_under_way import BatchUnderWay, Stage
+from replication.disk_space import DiskSpace
+from replication.effects import (
     Acknowledge,
     Admit,
-    BatchExecuted,
     CommitBatch,
-    Disturbed,
     ExecuteBatch,
-    Executed,
     Fail,
-    Outcome,
-    PositionsRead,
     PrepareRow,
     ReadPositions,
     Refuse,
-    Rejected,
-    Request,
     RequestTimestamps,
     RollBackBatch,
 )
+from replication.log import Batch, Entry, LogRow, next_row
 from replication.quorum import counted_replicas
 from replication.reads import ReadPath
+from replication.replies import BatchExecuted, PositionsRead
 from replication.shipping import Shipping
-from replication.state import MILLISECOND_NS, Phase, ReplicationState
+from replication.state import Phase, ReplicationState
 from replication.timestamps import TimestampStock
-
-NO_SPACE_ERRNOS = frozenset({1021, 1026, 1114})
-"""MySQL's words for a disk on which nothing can be written: disk full, error writing file, the table is full."""
-NO_SPACE_PATIENCE_NS = 60_000 * MILLISECOND_NS
-"""A request for which two masters in turn had no space is what is too large, and not the disks: for so long none of its kind
-makes the cluster elect."""
-
-
-class Stage(enum.Enum):
-    EXECUTING = "executing"
-    STORING = "storing"
-    COMMITTING = "committing"
-    UNDOING = "undoing"
-
-
-class BatchUnderWay:
-    """The batch under way, or held over an election."""
-
-    def __init__(self, requests: tuple[tuple[int, Request], ...], now_us: int) -> None:
-        self.requests = requests
-        self.now_us = now_us
-        self.stage = Stage.EXECUTING
-        self.command = 0
-        self.outcomes: tuple[Outcome, ...] = ()
-        self.row: LogRow | None = None
-        self.entries: dict[int, Entry] = {}
-        """request id -> its entry in the row."""
-        self.prepared = False
-        self.holders: list[str] = []
-        """The replicas that had the row when the master was told to commit."""
-        self.next_deadline_ns = min((request.deadline_ns for _, request in requests), default=0)
-        """The earliest deadline that is not answered yet; 0: none."""
-        self.expired: dict[int, None] = {}
-        """Requests answered as unknown because their deadline passed."""
-        self.master = ""
-
-    def unanswered(self) -> list[Request]:
-        return [request for _, request in self.requests if request.request_id not in self.expired]
+from replication.values import Disturbed, Executed, Rejected, Request
 
 
 class WritePath:
@@ -96,9 +54,7 @@ class WritePath:
         self.timestamps = TimestampStock()
         self.paused = False
         """No new batch begins: a switchover waits for the last one."""
-        self._no_space: dict[int, str] = {}
-        """Request -> the master that had no space for it."""
-        self._no_space_believed_at_ns = 0
+        self._disk_space = DiskSpace()
 
     # ------------------------------------------------------------------------------------------ arrive
 
@@ -173,23 +129,15 @@ class WritePath:
         self.timestamps.retry_at_ns = self._state.now_ns + self._state.settings.retry_ns
 
     def lacks_space(self, reply: BatchExecuted) -> str:
-        """What the master said, if its disk is full and another master should be tried; the batch is run there again.
-
-        A full disk is the node's fault and not the request's: whoever waits for somebody to make room waits for ever. But a
-        statement may be too large for every disk, so it is believed once.
-        """
-        state, batch = self._state, self.batch
+        """What the master said, if its disk is full and another master should be tried; the batch is run there again."""
+        batch = self.batch
         assert batch is not None
         last = reply.outcomes[-1] if reply.outcomes else None
-        if not isinstance(last, Disturbed) or last.errno not in NO_SPACE_ERRNOS:
+        if not isinstance(last, Disturbed):
             return ""
-        request_id = batch.requests[len(reply.outcomes) - 1][1].request_id
-        if self._no_space.pop(request_id, batch.master) != batch.master:
-            self._no_space_believed_at_ns = state.now_ns + NO_SPACE_PATIENCE_NS
-        if state.now_ns < self._no_space_believed_at_ns:
-            return ""
-        self._no_space = {request_id: batch.master}
-        return last.message
+        request = batch.requests[len(reply.outcomes) - 1][1]
+        believed = self._disk_space.is_believed(request.request_id, batch.master, last, self._state.now_ns)
+        return last.message if believed else ""
 
     def executed(self, reply: BatchExecuted) -> None:
         """The master ran the batch: form the row of what succeeded and send it, or undo."""

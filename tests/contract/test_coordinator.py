@@ -15,7 +15,9 @@ from query_contract import ElectionsAnswer, ErrorAnswer, HealthAnswer, ReadAnswe
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, RowsExceeded
-from replication.messages import CommitBatch, Disturbed, ExecuteBatch, Fence, NodeEffect, Rejected, Reply
+from replication.effects import CommitBatch, ExecuteBatch, Fence, NodeEffect
+from replication.replies import Reply
+from replication.values import Disturbed, Rejected
 
 INSERT = 'INSERT INTO users (name, email) VALUES ("Alice", "alice@example.com")'
 SELECT = "SELECT * FROM users"

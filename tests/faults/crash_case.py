@@ -24,7 +24,7 @@ from under_load import acknowledged_more
 
 from cluster_layout import ROOT
 from local_process import http_health, port_is_free
-from replication.messages import Acknowledge, Fail, Refuse
+from replication.effects import Acknowledge, Fail, Refuse
 
 CLIENTS = 3
 CLASH_EVERY = 5

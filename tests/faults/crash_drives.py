@@ -20,7 +20,7 @@ from cluster_handle import ClusterHandle
 from coordinator_points import ADVICE_AFTER, ADVICE_BEFORE, AFTER, BEFORE, START_AFTER, START_BEFORE
 from coordinator_points import POINTS as COORDINATOR_POINTS
 
-from replication.messages import (
+from replication.effects import (
     Acknowledge,
     Admit,
     CommitBatch,

@@ -18,7 +18,7 @@ from crash_case import TAKE_OVER, CrashCase, state_of
 from crash_drives import POINTS, Drive, drive_of
 from crash_point import Action
 
-from replication.messages import Acknowledge, CommitBatch, ExecuteBatch, StoreRows
+from replication.effects import Acknowledge, CommitBatch, ExecuteBatch, StoreRows
 
 EXITS = [(point, "exit") for point in POINTS]
 HARDEST = [

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from replication.effects import CommitBatch, ExecuteBatch, PrepareRow, RollBackBatch, StoreRows
 from replication.log import EMPTY_LOG_END, Batch, Entry, LogEnd, LogRow, Position, batch_of, end_after, next_row
-from replication.messages import CommitBatch, ExecuteBatch, PrepareRow, Request, RollBackBatch, StoreRows
+from replication.values import Request
 
 NOW_US = 1_764_000_000_123_456
 """2025-11-24 16:00:00.123456 UTC, which is what NOW(6) must say."""

@@ -18,30 +18,21 @@ from one_mysql import DATABASE, TIMEOUTS, OneMySQL, one_mysql
 from adapters.mysql_node import CommandFailed, MySQLNode, NodeTimeouts
 from adapters.mysql_session import ConnectionBroken, ServerError
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
+from replication.effects import ConfirmEpoch, CopyData, ExecuteBatch, Fence, NodeEffect, ReadLog
 from replication.log import EMPTY_LOG_END, LOG_BEGIN, Entry, LogRow, check_chain, end_after
-from replication.messages import (
+from replication.replies import (
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
-    Certainty,
-    ConfirmEpoch,
-    CopyData,
-    Disturbed,
     Diverged,
     EpochSeen,
-    ExecuteBatch,
-    Executed,
-    Fence,
     Fenced,
     LogRead,
-    NodeEffect,
     Outbid,
-    Outcome,
-    ReadLog,
-    Rejected,
     RowPrepared,
     RowsStored,
 )
+from replication.values import Certainty, Disturbed, Executed, Outcome, Rejected
 
 NOW = datetime(1970, 1, 1) + timedelta(microseconds=NOW_US)
 ALICE = 'INSERT INTO users (name, email) VALUES ("Alice", "alice@example.com")'

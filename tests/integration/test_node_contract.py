@@ -14,42 +14,41 @@ from node_effects import COMMIT, NODE, ROLL_BACK, execute, insert, prepare, row_
 from one_mysql import DATABASE, OneMySQL, one_mysql
 
 from adapters.mysql_node import CommandFailed
-from replication.log import EMPTY_LOG_END, LOG_BEGIN, Entry, LogEnd, LogRow, Position, check_chain, end_after
-from replication.messages import (
+from replication.effects import (
     Admit,
+    ConfirmEpoch,
+    ExecuteBatch,
+    Fence,
+    MeasureLog,
+    NodeEffect,
+    ReadLog,
+    ReadPositions,
+    StoreRows,
+    TruncateLog,
+)
+from replication.log import EMPTY_LOG_END, LOG_BEGIN, Entry, LogEnd, LogRow, Position, check_chain, end_after
+from replication.replies import (
     Admitted,
     Bare,
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
-    Certainty,
-    ConfirmEpoch,
     Diverged,
     EpochSeen,
-    ExecuteBatch,
-    Executed,
-    Fence,
     Fenced,
     LogGone,
     LogMark,
     LogMeasured,
     LogRead,
     LogTruncated,
-    MeasureLog,
     Misplaced,
-    NodeEffect,
-    NodeStatus,
     Outbid,
     PositionsRead,
-    ReadLog,
-    ReadPositions,
-    Rejected,
     Reply,
     RowPrepared,
     RowsStored,
-    StoreRows,
-    TruncateLog,
 )
+from replication.values import Certainty, Executed, NodeStatus, Rejected
 
 
 class Hand(Protocol):

@@ -12,27 +12,20 @@ from model_node import ModelNode, OpenTransaction
 from model_timestamps import ModelTimestampServer
 
 import replication.election
+from replication.batch_under_way import Stage
+from replication.effects import Admit, CommitBatch, Fail, Fence
 from replication.election import Election, ElectionStep
+from replication.events import ReadArrived
 from replication.log import LogRow, LogWindow, Position, end_after
-from replication.messages import (
-    Admit,
-    CommitBatch,
-    Fail,
-    Fence,
-    Fenced,
-    NodeStatus,
-    Outbid,
-    PositionsRead,
-    ReadArrived,
-    Reply,
-)
 from replication.progress import NodeProgress, NodeState
 from replication.quorum import QuorumSizes, rank_candidates
 from replication.reads import ReadPath, Waiter
 from replication.replicator import Replicator
+from replication.replies import Fenced, Outbid, PositionsRead, Reply
 from replication.shipping import Shipping
 from replication.timestamps import TimestampStock
-from replication.write_path import Stage, WritePath
+from replication.values import NodeStatus
+from replication.write_path import WritePath
 
 Patch = tuple[Any, str, Any]
 

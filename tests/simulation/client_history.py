@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from model_node import key_of
 from world_invariants import WorldInvariants
 
-from replication.messages import Acknowledge, Fail, Refuse
+from replication.effects import Acknowledge, Fail, Refuse
 
 
 class PromiseBroken(AssertionError):

@@ -19,18 +19,10 @@ from model_node import CommandLost, ModelNode
 
 from adapters.mysql_node import CommandFailed
 from adapters.mysql_session import StatementResult
-from replication.messages import (
-    AdviceArrived,
-    BatchExecuted,
-    Certainty,
-    Disturbed,
-    ExecuteBatch,
-    NodeEffect,
-    Outcome,
-    Reply,
-    TimestampsGranted,
-    TimestampsRefused,
-)
+from replication.effects import ExecuteBatch, NodeEffect
+from replication.events import AdviceArrived, TimestampsGranted, TimestampsRefused
+from replication.replies import BatchExecuted, Reply
+from replication.values import Certainty, Disturbed, Outcome
 
 Load = Callable[[str], ModuleType]
 NAMES = ("mysql-master", "replica-1", "replica-2", "replica-3")

@@ -7,46 +7,44 @@ durable commit, so a crash in the middle of one is a crash before it or after it
 Its data is a table with a unique key: the part of a statement before " by ".
 """
 
-from replication.log import EMPTY_LOG_END, Batch, Entry, LogEnd, LogRow, Position, end_after
-from replication.messages import (
+from replication.effects import (
     Admit,
+    CommitBatch,
+    ConfirmEpoch,
+    ExecuteBatch,
+    Fence,
+    MeasureLog,
+    NodeEffect,
+    PrepareRow,
+    ReadLog,
+    ReadPositions,
+    RollBackBatch,
+    StoreRows,
+    TruncateLog,
+)
+from replication.log import EMPTY_LOG_END, Batch, Entry, LogEnd, LogRow, Position, end_after
+from replication.replies import (
     Admitted,
     Bare,
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
-    CommitBatch,
-    ConfirmEpoch,
-    Disturbed,
     Diverged,
     EpochSeen,
-    ExecuteBatch,
-    Executed,
-    Fence,
     Fenced,
     LogGone,
     LogMark,
     LogMeasured,
     LogRead,
     LogTruncated,
-    MeasureLog,
     Misplaced,
-    NodeEffect,
-    NodeStatus,
     Outbid,
-    Outcome,
     PositionsRead,
-    PrepareRow,
-    ReadLog,
-    ReadPositions,
-    Rejected,
     Reply,
-    RollBackBatch,
     RowPrepared,
     RowsStored,
-    StoreRows,
-    TruncateLog,
 )
+from replication.values import Disturbed, Executed, NodeStatus, Outcome, Rejected
 
 DUPLICATE = Rejected(1062, "23000", "Duplicate entry")
 DISK_FULL = Disturbed(1114, "HY000", "The table is full")

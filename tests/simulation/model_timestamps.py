@@ -7,7 +7,7 @@ a proxy that repeats an answer must do no harm either: the log refuses what does
 from timestamp_allocator import ReservationNeeded, TimestampAllocator, TimestampRange
 from timestamp_contract import SERVER_COUNT
 
-from replication.messages import TimestampsGranted, TimestampsRefused
+from replication.events import TimestampsGranted, TimestampsRefused
 
 WINDOW_COUNT = 12
 """Small, so that it ends often."""

@@ -20,26 +20,23 @@ from links import MS, TIMEOUT_NS, Channel, Direction, Links
 from model_node import CommandLost
 from simulated_processes import Coordinator, Server
 
-from replication.messages import (
+from replication.effects import (
     Admit,
-    Certainty,
     CommitBatch,
     ConfirmEpoch,
     CopyData,
-    CopyEnded,
-    Event,
     ExecuteBatch,
     Fence,
-    Fenced,
     MeasureLog,
     NodeEffect,
-    NodeFailed,
-    NodeReplied,
     ReadLog,
     ReadPositions,
     StoreRows,
     TruncateLog,
 )
+from replication.events import Event, NodeFailed, NodeReplied
+from replication.replies import CopyEnded, Fenced
+from replication.values import Certainty
 
 LOCK_WAIT_NS = 2_000 * MS
 COPY_TIMEOUT_NS = 3_000 * MS

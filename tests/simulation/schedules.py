@@ -22,7 +22,8 @@ from simulated_processes import Coordinator
 from trouble import Trouble
 from world import World
 
-from replication.messages import AdviceArrived, Effect, Event, PauseSkipped, SwitchoverRequested
+from replication.effects import Effect
+from replication.events import AdviceArrived, Event, PauseSkipped, SwitchoverRequested
 from replication.progress import NodeState
 from replication.replicator import Replicator
 from replication.state import Phase, ReplicationSettings

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from links import NAMES
 from model_node import ModelNode
 
-from replication.messages import Effect
+from replication.effects import Effect
 from replication.replicator import Replicator
 
 

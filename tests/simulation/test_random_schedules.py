@@ -14,7 +14,7 @@ import pytest
 from schedules import KINDS, all_failures, failure, run
 from trouble import FAULTS
 
-from replication.messages import Acknowledge
+from replication.effects import Acknowledge
 
 HERE = Path(__file__).resolve().parent
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "10000"))

@@ -13,7 +13,7 @@ from partitions import BOTH, Partitions
 from simulated_processes import Coordinator
 from world import World
 
-from replication.messages import Admit, CommitBatch, ConfirmEpoch, CopyData, ExecuteBatch, Fence, PrepareRow, StoreRows
+from replication.effects import Admit, CommitBatch, ConfirmEpoch, CopyData, ExecuteBatch, Fence, PrepareRow, StoreRows
 
 Fault = Callable[["Trouble"], None]
 

@@ -18,30 +18,32 @@ from node_sessions import Connection, Line
 from simulated_processes import Coordinator, Server
 from world_invariants import WorldInvariants
 
-from replication.messages import (
+from replication.effects import (
     Acknowledge,
     Admit,
-    Admitted,
     Effect,
-    Event,
     ExecuteBatch,
     Fail,
     NodeCommand,
     NodeEffect,
-    NodeReplied,
     PrepareRow,
     ReadAllowed,
-    ReadArrived,
-    ReadFinished,
     ReadRefused,
     Refuse,
-    Request,
     RequestTimestamps,
+)
+from replication.events import (
+    Event,
+    NodeReplied,
+    ReadArrived,
+    ReadFinished,
     TimestampsGranted,
     TimestampsRefused,
     Woken,
     WriteArrived,
 )
+from replication.replies import Admitted
+from replication.values import Request
 
 DEADLINE_NS = 3_000 * MS
 TIMESTAMP_TIMEOUT_NS = 200 * MS

@@ -7,34 +7,27 @@ from typing import TypeVar
 
 from model_node import CommandLost, ModelNode
 
-from replication.log import Batch, Entry, LogEnd, LogRow, batch_of, next_row
-from replication.messages import (
+from replication.effects import (
     Answer,
-    Certainty,
     CommitBatch,
     CopyData,
     Effect,
-    Event,
     ExecuteBatch,
     NodeCommand,
     NodeEffect,
-    NodeFailed,
-    NodeReplied,
     PrepareRow,
     ReadAllowed,
-    ReadArrived,
     ReadRefused,
-    Reply,
     Report,
-    Request,
     RequestTimestamps,
     StoreRows,
-    TimestampsGranted,
-    Woken,
-    WriteArrived,
 )
+from replication.events import Event, NodeFailed, NodeReplied, ReadArrived, TimestampsGranted, Woken, WriteArrived
+from replication.log import Batch, Entry, LogEnd, LogRow, batch_of, next_row
 from replication.replicator import Replicator
+from replication.replies import Reply
 from replication.state import MILLISECOND_NS, Phase, ReplicationSettings
+from replication.values import Certainty, Request
 
 NAMES = ("mysql-master", "replica-1", "replica-2", "replica-3")
 MASTER, REPLICA_1, REPLICA_2, REPLICA_3 = NAMES

@@ -4,9 +4,10 @@ import pytest
 from model_node import ModelNode
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
+from replication.effects import Admit, ConfirmEpoch, CopyData, Fence, TruncateLog
 from replication.log import EMPTY_LOG_END
-from replication.messages import Admit, ConfirmEpoch, CopyData, CopyEnded, Fence, Fenced, TruncateLog
 from replication.progress import NodeState
+from replication.replies import CopyEnded, Fenced
 from replication.state import ReplicationSettings
 
 SETTINGS = ReplicationSettings(window_bytes_max=1)

@@ -23,23 +23,11 @@ from coordinator_points import AFTER, BEFORE
 from crash_point import SERVICES, ArmedPoint, ConnectionCut
 from driver import Driver
 
-from replication.messages import (
-    Certainty,
-    ConfirmEpoch,
-    Effect,
-    EpochSeen,
-    Event,
-    Fail,
-    NodeCommand,
-    NodeFailed,
-    NodeReplied,
-    Report,
-    RequestTimestamps,
-    TimestampsGranted,
-    TimestampsRefused,
-    WriteArrived,
-)
+from replication.effects import ConfirmEpoch, Effect, Fail, NodeCommand, Report, RequestTimestamps
+from replication.events import Event, NodeFailed, NodeReplied, TimestampsGranted, TimestampsRefused, WriteArrived
 from replication.replicator import Replicator
+from replication.replies import EpochSeen
+from replication.values import Certainty
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS_OF = {

@@ -4,24 +4,22 @@ import pytest
 from model_node import ModelNode
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, member, serving_bench
 
-from replication.election import ElectionStep
-from replication.log import LOG_BEGIN, Position
-from replication.messages import (
+from replication.effects import (
     Acknowledge,
     Admit,
-    AdviceArrived,
     CommitBatch,
     ConfirmEpoch,
     ExecuteBatch,
     Fence,
     NodeCommand,
-    Outbid,
-    PauseSkipped,
     PrepareRow,
     StoreRows,
-    Woken,
 )
+from replication.election import ElectionStep
+from replication.events import AdviceArrived, PauseSkipped, Woken
+from replication.log import LOG_BEGIN, Position
 from replication.progress import NodeState
+from replication.replies import Outbid
 from replication.state import Phase, ReplicationSettings
 
 BASE = (1, 10)

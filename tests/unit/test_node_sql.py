@@ -11,7 +11,7 @@ from adapters import node_sql
 from adapters.mysql_node import outcome_of
 from adapters.mysql_session import ServerError
 from replication.log import EMPTY_LOG_END, LOG_BEGIN, Batch, Entry, Position, end_after, next_row
-from replication.messages import Disturbed, Rejected, Request
+from replication.values import Disturbed, Rejected, Request
 
 GUARD_PLACE = 2
 """The adapter takes errno 1242 of the statement at this place, and of no other, for the guard's."""

@@ -17,8 +17,8 @@ from query_endpoint import LONG_TEXT_CHARS, TIME_TYPE, QueryEndpoint, query_of, 
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader
+from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse
 from replication.log import Entry
-from replication.messages import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse
 
 LONGLONG, STRING, BLOB, DATETIME, DECIMAL = 8, 253, 252, 12, 246
 

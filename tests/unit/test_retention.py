@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from model_node import ModelNode
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
-from replication.messages import ConfirmEpoch, LogMark, MeasureLog, StoreRows, TruncateLog
+from replication.effects import ConfirmEpoch, MeasureLog, StoreRows, TruncateLog
+from replication.replies import LogMark
 from replication.retention import MARKS, cut_at, probes
 from replication.state import MILLISECOND_NS, ReplicationSettings
 

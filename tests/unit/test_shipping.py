@@ -7,22 +7,13 @@ from hypothesis import strategies as st
 from model_node import ModelNode
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, member, serving_bench
 
+from replication.effects import ConfirmEpoch, Fence, ReadLog, ReadPositions, StoreRows
+from replication.events import Woken
 from replication.log import EMPTY_LOG_END, LOG_BEGIN, LogEnd, LogRow, Position, batch_of
-from replication.messages import (
-    ConfirmEpoch,
-    Diverged,
-    Fence,
-    LogRead,
-    Misplaced,
-    NodeStatus,
-    PositionsRead,
-    ReadLog,
-    ReadPositions,
-    StoreRows,
-    Woken,
-)
 from replication.progress import NodeState, common_point
+from replication.replies import Diverged, LogRead, Misplaced, PositionsRead
 from replication.state import Phase, ReplicationSettings
+from replication.values import NodeStatus
 
 TIGHT = ReplicationSettings(chunk_bytes_max=1, window_bytes_max=1)
 """One row a command, one row in memory: everything older comes from a disk."""

@@ -4,19 +4,19 @@ import pytest
 from model_node import ModelNode
 from replicator_bench import DEADLINE_MS, MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
-from replication.messages import (
+from replication.effects import (
     Acknowledge,
     CommitBatch,
     ConfirmEpoch,
-    EpochSeen,
     ExecuteBatch,
     Fence,
     PrepareRow,
     ReadAllowed,
-    ReadFinished,
     ReadRefused,
     StoreRows,
 )
+from replication.events import ReadFinished
+from replication.replies import EpochSeen
 from replication.state import MILLISECOND_NS, Phase
 
 

@@ -6,17 +6,17 @@ learns it.
 
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
-from replication.messages import (
+from replication.effects import (
     Acknowledge,
     CommitBatch,
     ConfirmEpoch,
-    EpochSeen,
     ExecuteBatch,
     Fail,
     Fence,
     ReadRefused,
     StoreRows,
 )
+from replication.replies import EpochSeen
 from replication.state import Phase
 
 

@@ -2,9 +2,9 @@
 
 from node_effects import requests
 
-from replication.messages import Request
+from replication.batch_under_way import BatchUnderWay
 from replication.replicator import Replicator
-from replication.write_path import BatchUnderWay
+from replication.values import Request
 
 
 def test_after_the_first_request_of_a_batch_has_expired_the_next_ones_deadline_is_waited_for() -> None:

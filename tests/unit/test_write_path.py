@@ -4,28 +4,23 @@ import msgspec
 import pytest
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
-from replication.log import EMPTY_LOG_END, Position, end_after
-from replication.messages import (
+from replication.effects import (
     Acknowledge,
-    AdviceArrived,
-    BatchExecuted,
     CommitBatch,
     ConfirmEpoch,
-    Disturbed,
-    EpochSeen,
     ExecuteBatch,
-    Executed,
     Fail,
-    Misplaced,
-    PositionsRead,
     PrepareRow,
     ReadPositions,
     Refuse,
-    Rejected,
     RollBackBatch,
     StoreRows,
 )
+from replication.events import AdviceArrived
+from replication.log import EMPTY_LOG_END, Position, end_after
+from replication.replies import BatchExecuted, EpochSeen, Misplaced, PositionsRead
 from replication.state import Phase, ReplicationSettings
+from replication.values import Disturbed, Executed, Rejected
 
 LOCK_WAIT = Disturbed(1205, "HY000", "Lock wait timeout exceeded")
 

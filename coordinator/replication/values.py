@@ -1,0 +1,75 @@
+"""Values that the protocol's messages carry: what a node says of itself, a request, and what became of one."""
+
+import enum
+
+import msgspec
+
+from replication.log import LogEnd, Position
+
+
+class Value(msgspec.Struct, frozen=True):
+    """Base of all messages: immutable and cheap to make."""
+
+
+class NodeStatus(Value, frozen=True):
+    """What a node says of itself, read under the lock of its meta row."""
+
+    cluster_id: str
+    """Empty: the node is not (or no longer) a member; it counts for no quorum."""
+    node: str
+    """Whose data this is. Another name than the node's own: a copy, which has not promised what this node promised."""
+    epoch: int
+    owner: str
+    master: str
+    log_begin: Position
+    """The oldest row that it still has: rows after it can be read there."""
+    log_end: LogEnd
+    committed_timestamp: int
+    applied_timestamp: int
+    applied_entries: int
+    tail: tuple[Position, ...]
+    """Positions of the rows from the last applied one (included) to the end: only what is not applied can diverge."""
+
+
+class Request(Value, frozen=True):
+    """A write that waits for its place in the log."""
+
+    request_id: int
+    sql: str
+    inserts: bool
+    uses_random: bool
+    rand_seed: int
+    deadline_ns: int
+
+
+class Executed(Value, frozen=True):
+    """The statement ran on the master."""
+
+    rows_affected: int
+    insert_id: int
+
+
+class Rejected(Value, frozen=True):
+    """MySQL's own word about the statement: the same on every node, so it is the request's result."""
+
+    errno: int
+    sqlstate: str
+    message: str
+
+
+class Disturbed(Value, frozen=True):
+    """An error of the surroundings (lock wait, disk full): no result of the request. The batch was rolled back."""
+
+    errno: int
+    sqlstate: str
+    message: str
+
+
+Outcome = Executed | Rejected | Disturbed
+
+
+class Certainty(enum.Enum):
+    """What is known about a command that did not answer well."""
+
+    NOT_APPLIED = "not applied"
+    UNKNOWN = "unknown"
