@@ -5,10 +5,11 @@ Remote Data"). What the copy lacks by then comes from the log like everything el
 
 Invariants. A copy is no member by itself: its meta row names the donor, so whoever fences it first writes on its disk that it
 belongs to nobody, and it counts only when it is level and a batch was committed without it. Its data is as good as the donor's;
-what the node itself had promised is gone. Only the coordinator that has copied to a voter under its own fence, and heard that the
-copy was complete, lets it keep its vote: it has the epoch that it was fenced into, and every row that it had stored, exactly as
-if the rows had been sent one by one. (Without that, a node that was away for long and one that lost its disk meanwhile would
-stop the cluster for good.) And a bare server is copied to only by who serves: its copy helps no election.
+what the node itself had promised is gone. Only the coordinator that has begun a copy to a voter, under its own fence, lets it
+keep its vote: since then the node was bare and promised nothing, a copy is there whole or not at all, and it has the epoch that
+the node was fenced into and every row that it had stored, exactly as if the rows had been sent one by one. (Without that, a node
+that was away for long and one that lost its disk meanwhile would stop the cluster for good.) And a bare server is copied to only
+by who serves: its copy helps no election.
 
 Hard case: a coordinator that was frozen just before it sent the command. When it wakes, the node may be level in another's
 epoch, and wiping it would be a lost disk. So the command goes over a connection that the fence opened, and every fence ends the
@@ -38,8 +39,6 @@ class Copying:
         """Node that is being filled -> when its donor was last there."""
         self._floors: dict[str, tuple[int, int]] = {}
         """Node that is being filled -> (what its data will hold at least, until when that is believed)."""
-        self._voter = ""
-        """The node of the copy under way, if it was a member when that began."""
 
     def advance(self) -> None:
         """Begin what can begin: after every change of a node's state and whenever time has passed."""
@@ -79,7 +78,7 @@ class Copying:
 
     def _begin(self, node: NodeProgress, donor: NodeProgress) -> None:
         state = self._state
-        self._voter = node.name if node.member else ""
+        node.copied_to_a_voter = node.copied_to_a_voter or node.member
         node.state = NodeState.COPYING
         node.member = False
         node.status = None
@@ -107,10 +106,7 @@ class Copying:
         state = self._state
         state.report("info", f"{node.name} has a full copy of {node.donor}'s data and restarts")
         node.copy_failures = 0
-        donor = node.donor or ""
-        state.lose_node(node, f"it restarts with a copy of {donor}'s data")
-        if self._voter == node.name:
-            node.copy_of = donor
+        state.lose_node(node, f"it restarts with a copy of {node.donor}'s data")
         node.failures = 0
         node.retry_at_ns = state.now_ns + state.settings.retry_ns
 

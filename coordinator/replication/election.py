@@ -143,10 +143,20 @@ class Election:
         if not state.has_served:
             self.begin(f"epoch {epoch} was somebody else's already")
         elif self.step is ElectionStep.FENCING:
+            if len(self._taken) == 1:
+                self._ask_the_rest()
             self.consider()
         elif sum(node.name not in self._taken for node in state.fenced_members()) < state.sizes.commit:
             # whoever is away or no member cannot commit the no-op in its place
             self.begin(f"epoch {epoch} was somebody else's before this one was won")
+
+    def _ask_the_rest(self) -> None:
+        """The others have their chance from now on: they may be away only because somebody else's fence ended our connections,
+        and what one told before it may be old."""
+        self._fence_began_ns = self._state.now_ns
+        for node in self._state.nodes.values():
+            if node.name not in self._taken and (node.state is NodeState.AWAY or node.fenced):
+                self._shipping.fence(node)
 
     def _hear_the_outbid(self, *, is_complete: bool) -> None:
         """Who has the nodes that are not ours? Known when all have answered, or the others had their chance."""

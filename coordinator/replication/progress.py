@@ -60,8 +60,8 @@ class NodeProgress:
         self.applied_timestamp = 0
         self.donor: str | None = None
         """Of the copy under way."""
-        self.copy_of = ""
-        """The donor of a complete copy that we have made of a voter, under our own fence: it keeps its vote."""
+        self.copied_to_a_voter = False
+        """It was a member when we began to copy to it, under our own fence, and was not seen with data since."""
         self.copy_failures = 0
         self.copy_at_ns = 0
         """Not before this is the next copy begun."""
@@ -96,8 +96,8 @@ class NodeProgress:
         tail is followed by rows of a greater epoch in the same transaction). One whose data is another node's has promised
         nothing itself; unless we (`owner`) have copied it there, after this node's promises, with all that they were about.
         """
-        is_ours = status.node == self.copy_of and status.owner == owner
-        self.copy_of = ""
+        is_ours = self.copied_to_a_voter and status.owner == owner
+        self.copied_to_a_voter = False
         forgot = (
             status.epoch < self.promised_epoch
             or status.log_end.position < self.acknowledged_end

@@ -20,7 +20,7 @@ from node_lines import NodeLines, node_lines
 
 from cluster import CACHE
 from cluster_layout import BY_NAME, MEMBERS, NODES, ROOT, Layout
-from local_process import find_processes, is_frozen
+from local_process import SUPERVISOR, find_processes, is_frozen
 from mysql_server import find_mysqld, template_folder
 from runner_console import Progress, locked
 
@@ -75,7 +75,9 @@ class FaultCluster:
         return self.master if role == "master" else role
 
     def running(self) -> set[str]:
-        return {process.name for process in find_processes(self.handle.folder) if process.leads_session} & set(BY_NAME)
+        """A server that its supervisor is just starting again, with a copy of another's data, counts as one that runs."""
+        leaders = (process.name for process in find_processes(self.handle.folder) if process.leads_session)
+        return {name.removesuffix(SUPERVISOR) for name in leaders} & set(BY_NAME)
 
     def processes(self) -> set[tuple[str, int]]:
         """Name and pid of everything that runs: equal before and after, if nothing has ended meanwhile."""

@@ -179,3 +179,41 @@ def test_an_election_that_needs_a_node_in_a_dead_coordinator_s_epoch_begins_agai
     bench.nodes[REPLICA_2].epoch, bench.nodes[REPLICA_2].owner = 9, "coordinator-2"
     bench.election(without=(REPLICA_3,))
     assert bench.state.epoch > 9
+
+
+def test_one_that_wakes_up_in_its_own_election_hears_all_others_before_it_believes_that_nobody_has_won() -> None:
+    """Its fences were on their way when it was frozen; the other's ended their connections, so they fail, and only one by one do
+    the nodes tell whose they are."""
+    bench = serving_bench()
+    bench.write("in flight")
+    bench.lose(ExecuteBatch, MASTER)
+    fences, bench.sent = [bench.take(Fence, name) for name in NAMES], []
+    taken_over(bench)
+    bench.now_ns += 8_000_000_000
+    for fence in fences:
+        bench.fail(fence, "server has gone away")
+    while not bench.waiting(Fence):
+        bench.pass_time(10)
+    bench.settle()
+    assert bench.state.phase is Phase.DEPOSED
+
+
+def test_what_a_node_told_before_it_was_taken_is_asked_again() -> None:
+    """One node was ours when we were frozen, and is the other's by now; a fourth is away."""
+    bench = serving_bench()
+    bench.write("in flight")
+    bench.lose(ExecuteBatch, MASTER)
+    told = bench.at_node(first := bench.take(Fence, REPLICA_1))
+    fences, bench.sent = [bench.take(Fence, name) for name in (REPLICA_2, REPLICA_3, MASTER)], []
+    other = Bench(bench.nodes, owner="coordinator-2")
+    other.state.epoch_seen = bench.state.epoch
+    other.pass_time(0)
+    other.election(without=(MASTER,))
+    bench.now_ns += 8_000_000_000
+    bench.reply(first, told)
+    for fence in fences:
+        bench.fail(fence, "server has gone away")
+    while not bench.waiting(Fence):
+        bench.pass_time(10)
+    bench.settle(without=(MASTER,))
+    assert bench.state.phase is Phase.DEPOSED
