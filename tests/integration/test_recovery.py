@@ -93,6 +93,34 @@ async def test_a_node_that_lost_its_data_is_filled_again_and_counts_again(cluste
     check_record(cluster, record, "lost-data")
 
 
+async def test_a_node_that_comes_back_with_an_old_copy_of_its_data_counts_only_when_it_is_level_and_proven(
+    cluster: ClusterHandle, tmp_path: Path
+) -> None:
+    """Somebody restored a backup of its folder: it has forgotten what it acknowledged since."""
+    wait_until_all_are_members(cluster, within_s=15)
+    data = cluster.node("replica-3").data
+    cluster.stop("replica-3")
+    shutil.copytree(data, tmp_path / "backup", symlinks=True)
+    cluster.start("replica-3")
+    wait_until_all_are_members(cluster, within_s=30)
+
+    async def act(load: Load) -> None:
+        await acknowledged_more(load, 200, within_s=10)
+        await asyncio.to_thread(cluster.kill, "replica-3")
+        shutil.rmtree(data)
+        shutil.copytree(tmp_path / "backup", data, symlinks=True)
+        await asyncio.to_thread(cluster.start, "replica-3")
+        await acknowledged_more(load, 100, within_s=10)
+
+    record = await under_load(cluster, "old-copy", act)
+    assert set(record.statuses()) == {200}
+    wait_until_all_are_members(cluster, within_s=30)
+    wait_until_equal(cluster, within_s=15)
+    check_record(cluster, record, "old-copy")
+    told = await asyncio.to_thread(Path(cluster.record("coordinator")["log"]).read_text)
+    assert "replica-3 came back with an old copy of its data: it counts for nothing until it is level" in told
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_everything_is_killed_at_once_and_started_in_any_order(cluster: ClusterHandle, seed: int) -> None:
     order = [member.name for member in MEMBERS]
