@@ -33,6 +33,24 @@ def taken_over(bench: Bench) -> Bench:
     return other
 
 
+def electing_bench() -> Bench:
+    """A coordinator that has served; its master failed with a batch under way, and the fences of its election are sent."""
+    bench = serving_bench()
+    bench.write("in flight")
+    bench.lose(ExecuteBatch, MASTER)
+    return bench
+
+
+def levelling_bench() -> Bench:
+    """Its three replicas were fenced, and one of them is chosen."""
+    bench = electing_bench()
+    for name in (REPLICA_1, REPLICA_2, REPLICA_3):
+        bench.do(Fence, name)
+    bench.lose(Fence, MASTER)
+    bench.pass_time(200)
+    return bench
+
+
 def in_a_foreign_epoch(bench: Bench, name: str, epoch: int = 9) -> None:
     """Another coordinator fenced this one node, and died."""
     bench.nodes[name].epoch, bench.nodes[name].owner = epoch, "coordinator-2"
@@ -134,13 +152,7 @@ def test_of_two_that_start_at_once_one_serves_in_the_end() -> None:
 
 
 def test_an_outbid_in_the_middle_of_an_election_begins_it_again_and_the_next_fences_tell() -> None:
-    bench = serving_bench()
-    bench.write("in flight")
-    bench.lose(ExecuteBatch, MASTER)
-    for name in (REPLICA_1, REPLICA_2, REPLICA_3):
-        bench.do(Fence, name)
-    bench.lose(Fence, MASTER)
-    bench.pass_time(200)
+    bench = levelling_bench()
     assert bench.waiting(StoreRows)
     taken_over(bench)
     bench.settle()
@@ -148,13 +160,7 @@ def test_an_outbid_in_the_middle_of_an_election_begins_it_again_and_the_next_fen
 
 
 def test_an_election_whose_chosen_master_is_taken_by_somebody_who_dies_chooses_again() -> None:
-    bench = serving_bench()
-    bench.write("in flight")
-    bench.lose(ExecuteBatch, MASTER)
-    for name in (REPLICA_1, REPLICA_2, REPLICA_3):
-        bench.do(Fence, name)
-    bench.lose(Fence, MASTER)
-    bench.pass_time(200)
+    bench = levelling_bench()
     chosen = bench.state.master
     assert chosen is not None
     bench.nodes[chosen].epoch, bench.nodes[chosen].owner = 9, "coordinator-2"
@@ -169,9 +175,7 @@ def test_an_election_whose_chosen_master_is_taken_by_somebody_who_dies_chooses_a
 
 def test_an_election_that_needs_a_node_in_a_dead_coordinator_s_epoch_begins_again_above_it() -> None:
     """Three members were fenced, the fourth is away: there is a commit quorum only with the one that another fenced meanwhile."""
-    bench = serving_bench()
-    bench.write("in flight")
-    bench.lose(ExecuteBatch, MASTER)
+    bench = electing_bench()
     for name in (REPLICA_1, REPLICA_2, MASTER):
         bench.do(Fence, name)
     bench.lose(Fence, REPLICA_3)
@@ -184,9 +188,7 @@ def test_an_election_that_needs_a_node_in_a_dead_coordinator_s_epoch_begins_agai
 def test_one_that_wakes_up_in_its_own_election_hears_all_others_before_it_believes_that_nobody_has_won() -> None:
     """Its fences were on their way when it was frozen; the other's ended their connections, so they fail, and only one by one do
     the nodes tell whose they are."""
-    bench = serving_bench()
-    bench.write("in flight")
-    bench.lose(ExecuteBatch, MASTER)
+    bench = electing_bench()
     fences, bench.sent = [bench.take(Fence, name) for name in NAMES], []
     taken_over(bench)
     bench.now_ns += 8_000_000_000
@@ -200,9 +202,7 @@ def test_one_that_wakes_up_in_its_own_election_hears_all_others_before_it_believ
 
 def test_what_a_node_told_before_it_was_taken_is_asked_again() -> None:
     """One node was ours when we were frozen, and is the other's by now; a fourth is away."""
-    bench = serving_bench()
-    bench.write("in flight")
-    bench.lose(ExecuteBatch, MASTER)
+    bench = electing_bench()
     told = bench.at_node(first := bench.take(Fence, REPLICA_1))
     fences, bench.sent = [bench.take(Fence, name) for name in (REPLICA_2, REPLICA_3, MASTER)], []
     other = Bench(bench.nodes, owner="coordinator-2")
