@@ -152,7 +152,7 @@ def settle(world: World, trouble: Trouble) -> None:
         world.run_until(world.now_ns + 100 * MS)
         if is_at_rest(world):
             return
-    if not trouble.two_are_harmed:
+    if not trouble.two_are_silent:
         raise NotServing(unrest(world))
 
 
