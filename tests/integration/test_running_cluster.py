@@ -15,7 +15,7 @@ import pytest
 from cluster_handle import ClusterHandle, private_cluster
 
 from cluster_layout import MEMBERS, NODES, ROOT, SERVICES
-from local_process import find_processes, http_health, mysql_answers
+from local_process import SUPERVISOR, find_processes, http_health, mysql_answers
 
 PAIR = ("replica-1", "replica-2")
 
@@ -124,8 +124,10 @@ def test_a_test_run_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> N
     with subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == b"up\n"
-        assert [process.name for process in find_processes(tmp_path)] == ["replica-1"]
+        names = [process.name for process in find_processes(tmp_path)]
+        # before anything is asserted: leaving the block waits for it
         run.send_signal(signal.SIGKILL)
+    assert sorted(names) == ["replica-1", "replica-1" + SUPERVISOR]
     deadline_s = time.monotonic() + 60
     while find_processes(tmp_path):
         assert time.monotonic() < deadline_s
@@ -136,8 +138,10 @@ def test_a_test_run_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> N
 
 
 def test_ten_processes_run_and_the_record_names_each_of_them(cluster: ClusterHandle) -> None:
-    running = {process.name: process.pid for process in find_processes(cluster.folder) if process.leads_session}
+    found = {process.name: process.pid for process in find_processes(cluster.folder) if process.leads_session}
+    running = {name: pid for name, pid in found.items() if not name.endswith(SUPERVISOR)}
     assert cluster.pids() == running
+    assert set(found) - set(running) == {node.name + SUPERVISOR for node in NODES}
     assert set(running) == {member.name for member in MEMBERS}
     for member in MEMBERS:
         row = cluster.record(member.name)
