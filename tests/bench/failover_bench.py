@@ -28,6 +28,9 @@ from recording_client import Load, Record
 STATE_S = 30.0
 GO_ON_S = 1.0
 """Writes must have gone on for so long after a fault before the next."""
+APART_S = 5.5
+"""Between two faults. After four elections within five seconds of one another the next one waits, so that a cluster that elects
+all the time serves somebody; here each fault is to be the first."""
 STARVE_S = 120.0
 
 
@@ -154,6 +157,7 @@ async def measure(cluster: ClusterHandle, name: str, runs: int, clients: int) ->
     pauses_ms = []
     for _ in range(runs):
         await bench.until_level()
+        await asyncio.sleep(APART_S)
         pauses_ms.append(await CASES[name](bench))
     await bench.until_level()
     load.stop()
