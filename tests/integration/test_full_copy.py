@@ -13,7 +13,8 @@ from recording_client import Load
 from under_load import acknowledged_more, under_load
 
 RETENTION = {"LOG_RETENTION_MB": "1", "LOG_CHECK_MS": "200"}
-LOG_SIZE = "SELECT MAX(bytes_total) - MIN(bytes_total), MIN(last_timestamp) FROM _replication.log"
+LOG_SIZE = "SELECT MAX(bytes_total) - MIN(bytes_total) FROM _replication.log"
+LOG_RANGE = "SELECT MIN(last_timestamp), MAX(last_timestamp) FROM _replication.log"
 FILLER = "INSERT INTO users (name, email) VALUES " + ", ".join(f"('filler', '{'x' * 200}')" for _ in range(2_000))
 STATE_S = 60.0
 
@@ -42,17 +43,22 @@ def wait_for(cluster: ClusterHandle, name: str, *states: str, is_member: bool | 
 
 
 def leave_behind(cluster: ClusterHandle, name: str) -> None:
-    """Kill the node, write more than a log keeps, and make the coordinator forget what it has in memory."""
+    """Kill the node, write more than a log keeps, make the coordinator forget what it has in memory, and wait until no log
+    reaches back to the node's any more."""
     wait_for(cluster, name, "level", is_member=True)
     copied_slowly = "SET PERSIST clone_autotune_concurrency = 0, PERSIST clone_max_data_bandwidth = 10"
     cluster.rows_on(name, copied_slowly)
     cluster.kill(name)
+    others = [other for other in cluster.nodes if other != name]
+    last = max(cluster.rows_on(other, LOG_RANGE)[0][1] for other in others)
     for _ in range(5):
         cluster.query(FILLER).raise_for_status()
     cluster.kill("coordinator")
     cluster.start("coordinator")
-    applied = max(cluster.rows_on(other, LOG_SIZE)[0][1] for other in cluster.nodes if other != name)
-    assert applied > 0, "the log was not truncated"
+    deadline_s = time.monotonic() + STATE_S
+    while any(cluster.rows_on(other, LOG_RANGE)[0][0] <= last for other in others):
+        cluster.query(FILLER).raise_for_status()
+        assert time.monotonic() < deadline_s, "the log was not truncated"
 
 
 def is_well_again(cluster: ClusterHandle, name: str) -> None:
