@@ -22,6 +22,7 @@ class CoordinatorSettings(BaseSettings):
     coordinator_db_password: SecretStr
     reader_db_password: SecretStr
     cloner_db_password: SecretStr
+    ddl_db_password: SecretStr
     timestamp_urls: str = "http://127.0.0.1:8001,http://127.0.0.1:8002"
     metrics_url: str = "http://127.0.0.1:8003"
     cabinet_url: str = "http://127.0.0.1:8004"
@@ -43,6 +44,8 @@ class CoordinatorSettings(BaseSettings):
     fence_timeout_ms: int = Field(default=2_000, ge=10)
     store_timeout_ms: int = Field(default=60_000, ge=100)
     """Bound of one command that runs users' statements. A dead node is noticed by its missing confirmation, not by this."""
+    schema_change_deadline_ms: int = Field(default=3_600_000, ge=1_000)
+    """How long one schema change may run; whoever sent it waits so long for its answer."""
     copy_timeout_ms: int = Field(default=6 * 3_600_000, ge=1_000)
     """Bound of a full copy of a node's data."""
     log_retention_mb: int = Field(default=256, ge=1)

@@ -30,6 +30,7 @@ from replication.effects import (
     Refuse,
     Report,
     RequestTimestamps,
+    Stale,
     SwitchoverEnded,
 )
 from replication.events import (
@@ -71,14 +72,21 @@ class Driver:
     """Runs one replicator against real nodes, services and clocks."""
 
     def __init__(
-        self, replicator: Replicator, nodes: dict[str, Node], timestamps: Timestamps, deadline_ns: int
+        self,
+        replicator: Replicator,
+        nodes: dict[str, Node],
+        timestamps: Timestamps,
+        deadline_ns: int,
+        change_deadline_ns: int,
     ) -> None:
+        """How long a write, and a schema change, may wait for its answer."""
         self.replicator = replicator
         self._nodes = nodes
         self._timestamps = timestamps
         self._deadline_ns = deadline_ns
+        self._change_deadline_ns = change_deadline_ns
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._waiting: dict[int, asyncio.Future[Acknowledge | Refuse | Fail]] = {}
+        self._waiting: dict[int, asyncio.Future[Acknowledge | Refuse | Fail | Stale]] = {}
         self._readers: dict[int, asyncio.Future[ReadAllowed | ReadRefused]] = {}
         self._switchover: asyncio.Future[SwitchoverEnded] | None = None
         self._last_id = 0
@@ -89,13 +97,25 @@ class Driver:
 
     # ------------------------------------------------------------------------------------------ outside
 
-    async def write(self, sql: str, *, inserts: bool, uses_random: bool) -> Acknowledge | Refuse | Fail:
-        """Resolves when the write's fate is known or its deadline has passed."""
+    async def write(
+        self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int = 0
+    ) -> Acknowledge | Refuse | Fail | Stale:
+        """Resolves when the write's fate is known or its deadline has passed. `schema_version`: of the schema that the text was
+        judged by; 0: it does not rest on it."""
         self._last_id += 1
         seed = int.from_bytes(os.urandom(8), "big") >> 4 if uses_random else 0
         deadline_ns = time.monotonic_ns() + self._deadline_ns
-        request = Request(self._last_id, sql, inserts, uses_random, seed, deadline_ns)
-        future: asyncio.Future[Acknowledge | Refuse | Fail]
+        request = Request(self._last_id, sql, inserts, uses_random, seed, deadline_ns, schema_version=schema_version)
+        return await self._send(request)
+
+    async def change_schema(self, sql: str) -> Acknowledge | Refuse | Fail | Stale:
+        """Resolves when the schema change was made or refused, or its deadline has passed: that may be long."""
+        self._last_id += 1
+        deadline_ns = time.monotonic_ns() + self._change_deadline_ns
+        return await self._send(Request(self._last_id, sql, False, False, 0, deadline_ns, changes_schema=True))
+
+    async def _send(self, request: Request) -> Acknowledge | Refuse | Fail | Stale:
+        future: asyncio.Future[Acknowledge | Refuse | Fail | Stale]
         future = self._waiting[request.request_id] = asyncio.get_running_loop().create_future()
         self.dispatch(WriteArrived(request))
         try:

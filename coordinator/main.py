@@ -35,7 +35,7 @@ from query_contract import (
 )
 from query_endpoint import QueryEndpoint, Receive, Scope, Send
 
-from adapters.mysql_node import MySQLNode, NodeTimeouts
+from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
 from adapters.node_reader import NodeReader
 from adapters.service_clients import AdviceClient, TimestampClient
 from replication.replicator import Replicator
@@ -59,13 +59,14 @@ class Coordinator:
             fence_s=settings.fence_timeout_ms / 1000,
             store_s=settings.store_timeout_ms / 1000,
             copy_s=settings.copy_timeout_ms / 1000,
+            change_s=settings.schema_change_deadline_ms / 1000,
         )
-        password = settings.coordinator_db_password.get_secret_value()
-        cloner_password = settings.cloner_db_password.get_secret_value()
-        nodes = {
-            name: MySQLNode(name, addresses, password, cloner_password, settings.database, timeouts)
-            for name in addresses
-        }
+        passwords = NodePasswords(
+            coordinator=settings.coordinator_db_password.get_secret_value(),
+            cloner=settings.cloner_db_password.get_secret_value(),
+            ddl=settings.ddl_db_password.get_secret_value(),
+        )
+        nodes = {name: MySQLNode(name, addresses, passwords, settings.database, timeouts) for name in addresses}
         self.readers = {
             name: NodeReader(
                 host,
@@ -85,8 +86,11 @@ class Coordinator:
         self.replicator = Replicator(
             list(addresses), owner=str(uuid.uuid4()), new_cluster_id=str(uuid.uuid4()), settings=settings.replication
         )
-        deadline_ns = settings.request_deadline_ms * 1_000_000
-        self.driver = Driver(self.replicator, dict(nodes), self.timestamps, deadline_ns)
+        deadline_ns, change_deadline_ns = (
+            milliseconds * 1_000_000
+            for milliseconds in (settings.request_deadline_ms, settings.schema_change_deadline_ms)
+        )
+        self.driver = Driver(self.replicator, dict(nodes), self.timestamps, deadline_ns, change_deadline_ns)
         self.query = QueryEndpoint(self.driver, self.readers, settings.body_bytes_max, settings.request_deadline_ms)
         self._advice_task: asyncio.Task[None] | None = None
 

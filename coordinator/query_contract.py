@@ -96,6 +96,13 @@ class SwitchoverAnswer(BaseModel):
     current_master: str | None
 
 
+class SchemaChangeView(BaseModel):
+    """A schema change that is committed and whose outcome is not: all other writes wait for it."""
+
+    timestamp: int
+    sql: str
+
+
 class StatusAnswer(BaseModel):
     """`current_master` is null while none serves; `waits_for` then says what is missing."""
 
@@ -111,6 +118,7 @@ class StatusAnswer(BaseModel):
     waits_for: str
     last_election: ElectionView | None
     pending_writes: int
+    schema_change: SchemaChangeView | None
     quorum: dict[str, Any]
     nodes: dict[str, NodeView]
     timestamp_service_errors: dict[str, str]

@@ -16,10 +16,10 @@ from driver import Driver
 from errors import QueryError
 from query_parser import Kind, Refused, Statement, parse, parse_in_steps
 
-from adapters.mysql_node import DISTURBANCES
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
-from replication.effects import Acknowledge, ReadRefused, Refuse
+from adapters.outcomes import DISTURBANCES
+from replication.effects import Acknowledge, Fail, ReadRefused, Refuse
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -84,13 +84,7 @@ class QueryEndpoint:
         statement = await self._parse(query_of(body))
         if statement.kind is Kind.READ:
             return await self._read(statement)
-        if statement.kind is Kind.WRITE:
-            return await self._write(statement)
-        raise errors.refused(
-            f"{statement.verb} changes the schema, which is not replicated yet: use the tables that are there",
-            1235,
-            "42000",
-        )
+        return await self._write(statement)
 
     async def _parse(self, text: str) -> Statement:
         try:
@@ -110,7 +104,12 @@ class QueryEndpoint:
     # ------------------------------------------------------------------------------------------ writes
 
     async def _write(self, statement: Statement) -> dict[str, object]:
-        answer = await self._driver.write(statement.text, inserts=statement.inserts, uses_random=statement.uses_random)
+        if statement.kind is Kind.SCHEMA_CHANGE:
+            answer = await self._driver.change_schema(statement.text)
+        else:
+            answer = await self._driver.write(
+                statement.text, inserts=statement.inserts, uses_random=statement.uses_random
+            )
         if isinstance(answer, Acknowledge):
             entry, quorum = answer.entry, answer.quorum
             return {
@@ -125,6 +124,7 @@ class QueryEndpoint:
             }
         if isinstance(answer, Refuse):
             raise errors.rejected(answer.error.errno, answer.error.sqlstate, answer.error.message)
+        assert isinstance(answer, Fail)  # what does not rest on the schema is never stale
         committed: errors.Committed = "unknown" if answer.committed is None else False
         disturbance = answer.disturbance
         if disturbance is None:

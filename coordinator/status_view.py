@@ -26,7 +26,8 @@ def status(replicator: Replicator, original_master: str, timestamp_errors: Mappi
         "log_end_timestamp": state.window.end.position.timestamp,
         "waits_for": why_not_writable(replicator),
         "last_election": msgspec.to_builtins(election.history.last),
-        "pending_writes": len(replicator.writes.pending),
+        "pending_writes": len(replicator.writes.pending) + len(replicator.writes.changes.pending),
+        "schema_change": _schema_change(replicator),
         "quorum": {
             "replicas": state.sizes.commit_replicas,
             "commit": state.sizes.commit,
@@ -36,6 +37,14 @@ def status(replicator: Replicator, original_master: str, timestamp_errors: Mappi
         "nodes": {node.name: _node(node, node.name == master, state) for node in state.nodes.values()},
         "timestamp_service_errors": dict(timestamp_errors),
     }
+
+
+def _schema_change(replicator: Replicator) -> dict[str, Any] | None:
+    """The change whose outcome is not committed yet; it holds up all other writes."""
+    open_change = replicator.writes.changes.open
+    if open_change is None:
+        return None
+    return {"timestamp": open_change.timestamp, "sql": open_change.change.sql if open_change.change else ""}
 
 
 def _node(node: NodeProgress, is_master: bool, state: ReplicationState) -> dict[str, Any]:
@@ -55,6 +64,8 @@ def _state_of(node: NodeProgress, state: ReplicationState) -> str:
     behind = node.log_end is not None and not state.window.covers(node.log_end.timestamp)
     if node.state is NodeState.LEVEL and (behind or not node.member):
         return f"catching-up {100 * node.applied_timestamp // max(1, state.committed_timestamp)} %"
+    if node.state is NodeState.LEVEL and node.change_command is not None:
+        return "changing-schema"
     return node.state.value
 
 

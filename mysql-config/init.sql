@@ -2,7 +2,7 @@
 -- only thing that is not in the replication log: all four nodes must run the same text.
 --
 -- ${…} is filled in from the environment by whoever runs this file (the server itself cannot read an environment):
---   COORDINATOR_DB_PASSWORD  READER_DB_PASSWORD  COLLECTOR_DB_PASSWORD  CLONER_DB_PASSWORD
+--   COORDINATOR_DB_PASSWORD  READER_DB_PASSWORD  COLLECTOR_DB_PASSWORD  CLONER_DB_PASSWORD  DDL_DB_PASSWORD
 -- Times and logs: see coordinator/DESIGN.md, "What each node stores".
 
 CREATE DATABASE IF NOT EXISTS distributed_db CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci;
@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS _replication.meta (
   committed_timestamp BIGINT UNSIGNED  NOT NULL,
   applied_timestamp   BIGINT UNSIGNED  NOT NULL,
   applied_entries     BIGINT UNSIGNED  NOT NULL,
-  ddl_timestamp       BIGINT UNSIGNED  NULL,
+  ddl_timestamp       BIGINT UNSIGNED  NULL COMMENT 'the schema change that was begun here last and is not applied yet',
+  ddl_fingerprint     CHAR(32)         NULL COMMENT 'of the data dictionary before it',
   CONSTRAINT meta_is_one_row CHECK (id = 1)
 ) ENGINE = InnoDB;
 
@@ -36,11 +37,12 @@ CREATE TABLE IF NOT EXISTS _replication.log (
   bytes_total         BIGINT UNSIGNED NOT NULL COMMENT 'bytes of payload in this row and all before it',
   now_us              BIGINT UNSIGNED NOT NULL COMMENT 'time of the batch: microseconds since 1970, UTC',
   payload             LONGBLOB        NOT NULL,
-  checksum            BINARY(16)      NOT NULL COMMENT 'of this row chained to the checksum of the row before'
+  checksum            BINARY(16)      NOT NULL COMMENT 'of this row chained to the checksum of the row before',
+  open_change         BIGINT UNSIGNED NOT NULL COMMENT 'the schema change that waits for its outcome; 0: none'
 ) ENGINE = InnoDB;
 
-INSERT IGNORE INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, NULL);
-INSERT IGNORE INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\0', 16));
+INSERT IGNORE INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, NULL, NULL);
+INSERT IGNORE INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\0', 16), 0);
 
 CREATE TABLE IF NOT EXISTS distributed_db.users (
   id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -60,13 +62,31 @@ CREATE USER IF NOT EXISTS coordinator@'%' IDENTIFIED BY '${COORDINATOR_DB_PASSWO
 CREATE USER IF NOT EXISTS reader@'%'      IDENTIFIED BY '${READER_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS collector@'%'   IDENTIFIED BY '${COLLECTOR_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS cloner@'%'      IDENTIFIED BY '${CLONER_DB_PASSWORD}';
+CREATE USER IF NOT EXISTS ddl@'%'         IDENTIFIED BY '${DDL_DB_PASSWORD}';
 
 -- Writes users' rows and the log. SESSION_VARIABLES_ADMIN: it pins what a statement's result depends on.
-GRANT SELECT, INSERT, UPDATE, DELETE ON distributed_db.* TO coordinator@'%';
-GRANT SELECT, INSERT, UPDATE, DELETE ON _replication.* TO coordinator@'%';
+-- (All databases, because users may make some; less the server's own.)
+GRANT SELECT, INSERT, UPDATE, DELETE ON *.* TO coordinator@'%';
+REVOKE SELECT, INSERT, UPDATE, DELETE ON mysql.* FROM coordinator@'%';
+REVOKE SELECT, INSERT, UPDATE, DELETE ON sys.* FROM coordinator@'%';
 GRANT SESSION_VARIABLES_ADMIN ON *.* TO coordinator@'%';
 -- Runs users' SELECTs: the second net under the parser. No FILE, no EXECUTE, no look at _replication.
-GRANT SELECT ON distributed_db.* TO reader@'%';
+GRANT SELECT, SHOW VIEW ON *.* TO reader@'%';
+REVOKE SELECT, SHOW VIEW ON mysql.* FROM reader@'%';
+REVOKE SELECT, SHOW VIEW ON sys.* FROM reader@'%';
+REVOKE SELECT, SHOW VIEW ON performance_schema.* FROM reader@'%';
+REVOKE SELECT, SHOW VIEW ON _replication.* FROM reader@'%';
+-- Changes users' schemas. PROCESS: to see the numbers of InnoDB's tables. Views and triggers run with its rights, so it has no more.
+GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, TRIGGER, PROCESS,
+  SESSION_VARIABLES_ADMIN ON *.* TO ddl@'%';
+REVOKE SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, TRIGGER
+  ON mysql.* FROM ddl@'%';
+REVOKE SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, TRIGGER
+  ON sys.* FROM ddl@'%';
+REVOKE SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, TRIGGER
+  ON performance_schema.* FROM ddl@'%';
+REVOKE SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, TRIGGER
+  ON _replication.* FROM ddl@'%';
 -- Probes.
 GRANT SELECT ON _replication.* TO collector@'%';
 -- Full copies of a node's data (MySQL's clone plugin), on both ends. SYSTEM_VARIABLES_ADMIN: it names the donor. Runs no user's text.

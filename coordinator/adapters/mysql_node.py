@@ -1,7 +1,8 @@
 """A MySQL node as the protocol sees it: carries out one effect and returns its reply.
 
-Four connections a node, so that a long command never delays a short one: `writer` (batches and rows), `control` (fence,
-confirmation), `log` (node_log.py), `copier` (node_copy.py). Failures become CommandFailed with what may be concluded.
+Five connections a node, so that a long command never delays a short one: `writer` (batches and rows), `control` (fence,
+confirmation), `log` (node_log.py), `copier` (node_copy.py), and one for schema changes (node_schema.py). Failures become
+CommandFailed with what may be concluded.
 
 Hard case: the fence finds its lock held by a transaction of a coordinator that is frozen, deposed, or this one's own before
 it reconnected. Waiting for it would hand the cluster to whoever sleeps: its connections are ended (KILL) and the fence tried
@@ -12,10 +13,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from adapters import audit, node_sql
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
-from adapters.node_copy import NodeCopier, end_others
+from adapters.node_copy import NodeCopier
 from adapters.node_log import NodeLog, log_end_of, position_of
+from adapters.node_schema import MARK, Mark, NodeSchema
+from adapters.other_sessions import end_others
+from adapters.outcomes import DISTURBANCES, outcome_of
 from replication.effects import (
     Admit,
     CommitBatch,
@@ -29,6 +35,7 @@ from replication.effects import (
     ReadLog,
     ReadPositions,
     RollBackBatch,
+    RunSchemaChange,
     StoreRows,
     TruncateLog,
 )
@@ -49,38 +56,11 @@ from replication.replies import (
     RowPrepared,
     RowsStored,
 )
-from replication.values import Certainty, Disturbed, Executed, NodeStatus, Outcome, Rejected
+from replication.values import Certainty, Disturbed, Executed, NodeStatus, Outcome
 
 LOCK_HELD_ERRNO = 3572
 """FOR UPDATE NOWAIT found the row locked."""
 NOTHING_THERE_ERRNOS = frozenset({1049, 1146})  # no such database, no such table
-
-DISTURBANCES = frozenset(
-    {
-        1021,  # disk full
-        1026,  # error writing file
-        1030,  # error from the storage engine
-        1037,  # out of memory
-        1038,  # out of sort memory
-        1041,  # out of memory
-        1053,  # the server shuts down
-        1114,  # the table is full
-        1135,  # cannot create a thread
-        1180,  # error during COMMIT
-        1181,  # error during ROLLBACK
-        1205,  # lock wait time-out
-        1206,  # lock table full
-        1213,  # deadlock
-        1290,  # the server runs with an option that prevents it (read_only)
-        1317,  # query interrupted
-        1637,  # too many active transactions
-        1792,  # read-only transaction
-        1836,  # read-only mode
-        3024,  # statement time exceeded
-        3170,  # memory capacity exceeded
-    }
-)
-"""MySQL errors that speak of the surroundings, not of the statement: never a request's result."""
 
 
 class CommandFailed(Exception):
@@ -95,12 +75,24 @@ class CommandFailed(Exception):
 class NodeTimeouts:
     """How long each kind of command may take, in seconds."""
 
-    def __init__(self, *, connect_s: float, confirm_s: float, fence_s: float, store_s: float, copy_s: float) -> None:
+    def __init__(
+        self, *, connect_s: float, confirm_s: float, fence_s: float, store_s: float, copy_s: float, change_s: float
+    ) -> None:
         self.connect_s = connect_s
         self.confirm_s = confirm_s
         self.fence_s = fence_s
         self.store_s = store_s
         self.copy_s = copy_s
+        self.change_s = change_s
+
+
+class NodePasswords:
+    """Of the coordinator's accounts on the nodes, each for one purpose."""
+
+    def __init__(self, *, coordinator: str, cloner: str, ddl: str) -> None:
+        self.coordinator = coordinator
+        self.cloner = cloner
+        self.ddl = ddl
 
 
 class MySQLNode:
@@ -110,8 +102,7 @@ class MySQLNode:
         self,
         name: str,
         addresses: Mapping[str, tuple[str, int]],
-        password: str,
-        cloner_password: str,
+        passwords: NodePasswords,
         database: str,
         timeouts: NodeTimeouts,
     ) -> None:
@@ -120,9 +111,9 @@ class MySQLNode:
         self._timeouts = timeouts
         host, port = addresses[name]
 
-        def session(*setup: str) -> MySQLSession:
+        def session(*setup: str, account: str = "coordinator", password: str = passwords.coordinator) -> MySQLSession:
             setups = [node_sql.SESSION, *setup]
-            return MySQLSession(host, port, "coordinator", password, setup=setups, connect_timeout_s=timeouts.connect_s)
+            return MySQLSession(host, port, account, password, setup=setups, connect_timeout_s=timeouts.connect_s)
 
         self._writer = session(f"USE `{database}`")
         # a bare server has no such database
@@ -130,12 +121,19 @@ class MySQLNode:
         self._copier = NodeCopier(
             host,
             port,
-            cloner_password,
+            passwords.cloner,
             addresses,
             connect_timeout_s=timeouts.connect_s,
             timeout_s=timeouts.copy_s,
         )
         log = NodeLog(self._log, timeouts.store_s)
+
+        def schema() -> NodeSchema:
+            ddl = session(f"USE `{database}`", node_sql.WAIT_FOR_READERS, account="ddl", password=passwords.ddl)
+            return NodeSchema(ddl, self._writer, timeouts.store_s, timeouts.change_s)
+
+        self._new_schema = schema
+        self._schema = schema()
         self._batch_thread: int | None = None
         """The server's number of the connection that has the batch's transaction open."""
         self._handlers: dict[type, Callable[[Any], Awaitable[Reply]]] = {
@@ -146,6 +144,7 @@ class MySQLNode:
             CommitBatch: self._commit_batch,
             RollBackBatch: self._roll_back_batch,
             StoreRows: self._store_rows,
+            RunSchemaChange: lambda effect: self._schema.change(effect, self._misplaced),
             ReadLog: log.read,
             ReadPositions: log.positions,
             MeasureLog: log.measure,
@@ -168,7 +167,7 @@ class MySQLNode:
             raise CommandFailed(Certainty.NOT_APPLIED, f"refused: {refused}") from refused
 
     def close(self) -> None:
-        for session in (self._writer, self._control, self._log, self._copier):
+        for session in (self._writer, self._control, self._log, self._copier, self._schema):
             session.close()
 
     # ------------------------------------------------------------------------------------------ fence
@@ -176,6 +175,7 @@ class MySQLNode:
     async def _fence(self, effect: Fence) -> Reply:
         # whatever the writer was at belongs to an epoch that is over
         self._writer.close()
+        self._schema.close()
         async with self._control.lock:
             if not self._control.is_open:
                 self._log.close()
@@ -188,17 +188,21 @@ class MySQLNode:
             if await self._is_bare():
                 return Bare()
             await self._writer.open()
+            self._schema = self._new_schema()
+            await self._schema.open()
             if not self._log.is_open:
                 await self._log.open()
-            status = await self._lock_and_look()
+            status, mark = await self._lock_and_look()
             if status.epoch > effect.epoch or (status.epoch == effect.epoch and status.owner != effect.owner):
                 await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
                 return Outbid(status)
             await self._copier.end_others(self._timeouts.fence_s)
+            await self._schema.end_others(self._timeouts.fence_s)
+            executed_change = await self._schema.executed_change(mark)
             owner = node_sql.quote(effect.owner)
             update = f"UPDATE _replication.meta SET epoch = {effect.epoch}, owner = {owner} WHERE id = 1"
             await self._control.run([update, "COMMIT"], self._timeouts.fence_s)
-        return Fenced(status)
+        return Fenced(msgspec.structs.replace(status, executed_change=executed_change))
 
     async def _is_bare(self) -> bool:
         """Whether the server has none of our tables: a copy was cut short, or it was made by somebody else's hand."""
@@ -220,15 +224,15 @@ class MySQLNode:
             self._control.close()
             raise
 
-    async def _lock_and_look(self) -> NodeStatus:
+    async def _lock_and_look(self) -> tuple[NodeStatus, Mark]:
         """Lock the meta row, ending whoever holds it, and read everything under the lock."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._timeouts.fence_s
         lock = ["START TRANSACTION", node_sql.LOCK + " NOWAIT"]
         while True:
             try:
-                results = await self._control.run([*lock, *LOOK], self._timeouts.fence_s)
-                return status_of(results[2:])
+                results = await self._control.run([*lock, *LOOK, MARK], self._timeouts.fence_s)
+                return status_of(results[2:]), Mark(*results[-1].rows[0])
             except ServerError as error:
                 if error.errno != LOCK_HELD_ERRNO or loop.time() > give_up_at:
                     raise
@@ -242,7 +246,7 @@ class MySQLNode:
 
     async def _admit(self, effect: Admit) -> Reply:
         async with self._control.lock:
-            status = await self._lock_and_look()
+            status, _ = await self._lock_and_look()
             if (status.epoch, status.owner) != (effect.epoch, effect.owner):
                 await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
                 return Outbid(status)
@@ -377,8 +381,3 @@ def status_of(results: list[StatementResult]) -> NodeStatus:
         applied_entries=applied_entries,
         tail=tuple(Position(epoch, timestamp) for epoch, timestamp in tail.rows),
     )
-
-
-def outcome_of(error: ServerError) -> Outcome:
-    kind = Disturbed if error.errno in DISTURBANCES else Rejected
-    return kind(error.errno, error.sqlstate, error.message)

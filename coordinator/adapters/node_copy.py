@@ -6,29 +6,15 @@ coordinator that was frozen before it sent the command finds its connection gone
 all data, and waits for that lock; a copy that has begun before is ended with its connection.)
 """
 
-import asyncio
 from collections.abc import Mapping
 
 from adapters import node_sql
-from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError
+from adapters.mysql_session import MySQLSession, ServerError
+from adapters.other_sessions import end_all_others
 
 ACCOUNT = "cloner"
-NO_SUCH_THREAD_ERRNO = 1094
 NOT_SUPERVISED_ERRNO = 3707
 """The copy is complete, and the server has ended because nobody would restart it from within: whoever started it does."""
-
-
-async def end_others(session: MySQLSession, account: str, ours: list[int | None], timeout_s: float) -> bool:
-    """End every connection of `session`'s own account but ours (that needs no privilege); False: there was none."""
-    results = await session.run(["SHOW PROCESSLIST"], timeout_s)
-    others = [thread[0] for thread in results[0].rows if thread[0] not in ours and thread[1] == account]
-    for thread in others:
-        try:
-            await session.run([f"KILL {thread}"], timeout_s)
-        except ServerError as error:
-            if error.errno != NO_SUCH_THREAD_ERRNO:
-                raise
-    return bool(others)
 
 
 class NodeCopier:
@@ -59,11 +45,7 @@ class NodeCopier:
 
     async def end_others(self, timeout_s: float) -> None:
         """Returns when no other connection of the account is left. Raises ConnectionBroken, ServerError."""
-        give_up_at = asyncio.get_running_loop().time() + timeout_s
-        while await end_others(self._session, ACCOUNT, [self._session.thread_id], timeout_s):
-            if asyncio.get_running_loop().time() > give_up_at:
-                raise ConnectionBroken("a copy under way does not end", sent=False)
-            await asyncio.sleep(0.005)
+        await end_all_others(self._session, ACCOUNT, timeout_s, "a copy under way does not end")
 
     async def copy(self, donor: str) -> None:
         """Returns when all data is here and the server restarts. Raises ConnectionBroken, ServerError."""

@@ -16,8 +16,8 @@ TRUNCATED_ROWS_MAX = 200
 
 
 def log_end_of(result: StatementResult) -> LogEnd:
-    epoch, timestamp, entries_total, bytes_total, checksum = result.rows[0]
-    return LogEnd(Position(epoch, timestamp), entries_total, bytes_total, checksum)
+    epoch, timestamp, *rest = result.rows[0]
+    return LogEnd(Position(epoch, timestamp), *rest)
 
 
 def position_of(result: StatementResult) -> Position:
@@ -50,7 +50,7 @@ class NodeLog:
             before, rows, begin, _ = await self._run(
                 f"SELECT {node_sql.END_COLUMNS} FROM _replication.log"
                 f" WHERE last_timestamp <= {after} ORDER BY last_timestamp DESC LIMIT 1",
-                f"SELECT {columns}, now_us, payload, checksum FROM _replication.log"
+                f"SELECT {columns}, now_us, payload, checksum, open_change FROM _replication.log"
                 f" WHERE last_timestamp > {after} AND last_timestamp <= {upto} ORDER BY last_timestamp",
                 node_sql.LOG_BEGIN,
             )

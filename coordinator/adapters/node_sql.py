@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from replication.effects import ExecuteBatch, MeasureLog, PrepareRow, StoreRows, TruncateLog
-from replication.log import LogRow, Position
+from replication.effects import ExecuteBatch, MeasureLog, PrepareRow, RunSchemaChange, StoreRows, TruncateLog
+from replication.log import Batch, ChangeStep, LogRow, Position, batch_of
 
 GUARD_FAILED_ERRNO = 1242
 
@@ -26,12 +26,15 @@ SESSION = (
 """Every variable that a statement's result may depend on, said out loud. READ-COMMITTED: a guard that waited for the lock
 must see what its former holder committed."""
 
+WAIT_FOR_READERS = "SET SESSION lock_wait_timeout = 15"
+"""Seconds that a schema change waits for reads of its tables to end: a little longer than any read may take."""
+
 LOCK = "SELECT id FROM _replication.meta WHERE id = 1 FOR UPDATE"
 META = (
     "SELECT cluster_id, node, epoch, owner, master, committed_timestamp, applied_timestamp, applied_entries"
     " FROM _replication.meta WHERE id = 1"
 )
-END_COLUMNS = "epoch, last_timestamp, entries_total, bytes_total, checksum"
+END_COLUMNS = "epoch, last_timestamp, entries_total, bytes_total, checksum, open_change"
 LOG_END = f"SELECT {END_COLUMNS} FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1"
 LOG_BEGIN = "SELECT epoch, last_timestamp FROM _replication.log ORDER BY last_timestamp LIMIT 1"
 TAIL = (
@@ -58,6 +61,23 @@ def guard(epoch: int, owner: str, log_end: Position, applied_timestamp: int | No
 
 def begin(epoch: int, owner: str, log_end: Position, applied_timestamp: int | None) -> list[str]:
     return ["START TRANSACTION", LOCK, guard(epoch, owner, log_end, applied_timestamp)]
+
+
+def begin_change(effect: RunSchemaChange) -> list[str]:
+    """The log may have grown meanwhile; what is applied may not."""
+    owner = quote(effect.owner)
+    return [
+        "START TRANSACTION",
+        LOCK,
+        f"SELECT IF(epoch = {effect.epoch} AND owner = {owner} AND applied_timestamp = {effect.applied_timestamp}, 1,"
+        " (SELECT 1 UNION ALL SELECT 2)) FROM _replication.meta WHERE id = 1",
+    ]
+
+
+def mark_change(timestamp: int, fingerprint: str) -> str:
+    return (
+        f"UPDATE _replication.meta SET ddl_timestamp = {timestamp}, ddl_fingerprint = {quote(fingerprint)} WHERE id = 1"
+    )
 
 
 def measure_log(effect: MeasureLog) -> str:
@@ -104,12 +124,13 @@ def pins(timestamp: int, insert_id: int, rand_seed: int) -> str:
 def insert_rows(rows: Iterable[LogRow]) -> str:
     values = ", ".join(
         f"({row.last_timestamp}, {row.first_timestamp}, {row.epoch}, {row.previous_timestamp}, {row.previous_epoch},"
-        f" {row.entries_total}, {row.bytes_total}, {row.now_us}, x'{row.payload.hex()}', x'{row.checksum.hex()}')"
+        f" {row.entries_total}, {row.bytes_total}, {row.now_us}, x'{row.payload.hex()}', x'{row.checksum.hex()}',"
+        f" {row.open_change})"
         for row in rows
     )
     return (
         "INSERT INTO _replication.log (last_timestamp, first_timestamp, epoch, previous_timestamp, previous_epoch,"
-        f" entries_total, bytes_total, now_us, payload, checksum) VALUES {values}"
+        f" entries_total, bytes_total, now_us, payload, checksum, open_change) VALUES {values}"
     )
 
 
@@ -126,17 +147,28 @@ def run_requests(effect: ExecuteBatch, start: int) -> list[str]:
     return statements
 
 
-def update_meta(committed: int, master: str, applied: LogRow | None) -> str:
+def update_meta(committed: int, master: str, applied: LogRow | None, *, ends_change: bool = False) -> str:
+    """`ends_change`: the outcome of a schema change is applied, so nobody will ask any more whether the node executed it."""
     moved = (
         f", applied_timestamp = {applied.last_timestamp}, applied_entries = {applied.entries_total}" if applied else ""
     )
+    if ends_change:
+        moved += ", ddl_timestamp = NULL, ddl_fingerprint = NULL"
     return (
         f"UPDATE _replication.meta SET committed_timestamp = {committed}, master = {quote(master)}{moved} WHERE id = 1"
     )
 
 
 def prepare_row(effect: PrepareRow) -> list[str]:
-    return [insert_rows([effect.row]), update_meta(effect.row.last_timestamp, effect.master, effect.row)]
+    ends_change = is_outcome(batch_of(effect.row))
+    return [
+        insert_rows([effect.row]),
+        update_meta(effect.row.last_timestamp, effect.master, effect.row, ends_change=ends_change),
+    ]
+
+
+def is_outcome(batch: Batch) -> bool:
+    return batch.change is not None and batch.change.step is not ChangeStep.INTENT
 
 
 class Storing(msgspec.Struct, frozen=True):
@@ -174,6 +206,7 @@ def store_rows(effect: StoreRows) -> Storing:
         rows_guard = len(statements)
         statements.append(f"SELECT IF({NOTE_ROWS} = {digest}, 1, (SELECT 1 UNION ALL SELECT 2))")
     applied = effect.apply[-1][0] if effect.apply else None
-    statements.append(update_meta(effect.committed_timestamp, effect.master, applied))
+    ends_change = any(is_outcome(batch) for _, batch in effect.apply)
+    statements.append(update_meta(effect.committed_timestamp, effect.master, applied, ends_change=ends_change))
     statements.append("COMMIT")
     return Storing(statements, expected, rows_guard)

@@ -2,7 +2,7 @@
 
 import enum
 
-from replication.log import Entry, LogRow
+from replication.log import Entry, LogRow, SchemaChange
 from replication.values import Outcome, Request
 
 
@@ -16,9 +16,13 @@ class Stage(enum.Enum):
 class BatchUnderWay:
     """The batch under way, or held over an election."""
 
-    def __init__(self, requests: tuple[tuple[int, Request], ...], now_us: int) -> None:
+    def __init__(
+        self, requests: tuple[tuple[int, Request], ...], now_us: int, change: SchemaChange | None = None
+    ) -> None:
         self.requests = requests
         self.now_us = now_us
+        self.change = change
+        """It carries a schema change's row, and the master has nothing to execute for that."""
         self.stage = Stage.EXECUTING
         self.command = 0
         self.outcomes: tuple[Outcome, ...] = ()

@@ -84,6 +84,22 @@ class StoreRows(NodeCommand, frozen=True):
     committed_timestamp: int
 
 
+class RunSchemaChange(NodeCommand, frozen=True):
+    """Execute a schema change whose intent is committed, unless the node has executed it already: check the fence and what is
+    applied, note on the disk what is about to be done, do it. Only over the connection that the last Fence opened, so a later
+    fence of anybody prevents or ends it.
+
+    Replies SchemaChanged | Outbid | Misplaced.
+    """
+
+    epoch: int
+    owner: str
+    applied_timestamp: int
+    intent_timestamp: int
+    now_us: int
+    sql: str
+
+
 class ReadLog(NodeCommand, frozen=True):
     """Rows after a timestamp, oldest first, up to so many bytes. Replies LogRead | LogGone."""
 
@@ -163,6 +179,10 @@ class Fail(Answer, frozen=True):
     disturbance: Disturbed | None = None
 
 
+class Stale(Answer, frozen=True):
+    """Nothing was done: the text was judged by a schema that has changed since. Judge it anew, and send it again."""
+
+
 class ReadAllowed(Value, frozen=True):
     """Read at `node`: its rows contain every write acknowledged before the read arrived."""
 
@@ -199,6 +219,7 @@ NodeEffect = (
     | CommitBatch
     | RollBackBatch
     | StoreRows
+    | RunSchemaChange
     | ReadLog
     | ReadPositions
     | MeasureLog
@@ -209,5 +230,14 @@ NodeEffect = (
 
 
 Effect = (
-    NodeEffect | RequestTimestamps | Acknowledge | Refuse | Fail | ReadAllowed | ReadRefused | SwitchoverEnded | Report
+    NodeEffect
+    | RequestTimestamps
+    | Acknowledge
+    | Refuse
+    | Fail
+    | Stale
+    | ReadAllowed
+    | ReadRefused
+    | SwitchoverEnded
+    | Report
 )

@@ -79,6 +79,7 @@ class Election:
         for node in state.nodes.values():
             if node.state is not NodeState.COPYING:
                 node.command = None
+                node.forget_change()
         stable = state.now_ns - self._ended_ns >= state.settings.stable_ns
         self._in_a_row = 1 if stable else self._in_a_row + 1
         self._ended_ns = state.now_ns

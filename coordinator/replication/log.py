@@ -8,9 +8,14 @@ position it names as `previous`, and an epoch has one writer.
 That argument is checked, not trusted: `checksum` chains every row to all rows before it, so two logs that agree in
 their last checksum agree in every byte.
 
+A schema change takes two rows, because MySQL cannot undo one: its *intent*, and once that was committed and the master has
+executed it, its *outcome*. In between stands nothing but the no-ops of new epochs, and every row says in `open_change` which
+intent still waits; so whoever reads the log's end knows it.
+
 The payload is MessagePack, an array per entry: short, fast, and readable with any MessagePack tool.
 """
 
+import enum
 from collections import deque
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -46,12 +51,33 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """Seed of RAND(); 0 where the text does not call it."""
 
 
+class ChangeStep(enum.Enum):
+    INTENT = "intent"
+    """It will be executed, by whoever is master."""
+    DONE = "done"
+    """The master executed it: so does everybody who applies this row."""
+    FAILED = "failed"
+    """MySQL refused it, and nothing was changed: nobody executes it any more."""
+
+
+class SchemaChange(msgspec.Struct, frozen=True, array_like=True):
+    """One of a schema change's two rows."""
+
+    step: ChangeStep
+    intent_timestamp: int
+    """Place of the intent: the change's name."""
+    now_us: int
+    """The time that the change gives to rows that it rewrites: the same on every node."""
+    sql: str
+
+
 class Batch(msgspec.Struct, frozen=True, array_like=True):
-    """What a row's payload holds. No entries: the no-op with which an epoch begins."""
+    """What a row's payload holds. Neither entries nor a change: the no-op with which an epoch begins."""
 
     now_us: int
     """The time that NOW() gives to every entry of the batch: microseconds since 1970, UTC."""
     entries: tuple[Entry, ...]
+    change: SchemaChange | None = None
 
 
 class LogRow(msgspec.Struct, frozen=True):
@@ -69,6 +95,8 @@ class LogRow(msgspec.Struct, frozen=True):
     """The batch's time, for those that look for old rows without reading payloads."""
     payload: bytes
     checksum: bytes
+    open_change: int = 0
+    """Timestamp of the intent that has no outcome yet, this row included; 0: there is none."""
 
     @property
     def position(self) -> Position:
@@ -86,6 +114,7 @@ class LogEnd(msgspec.Struct, frozen=True):
     entries_total: int
     bytes_total: int
     checksum: bytes
+    open_change: int = 0
 
 
 EMPTY_LOG_END = LogEnd(LOG_BEGIN, 0, 0, NO_CHECKSUM)
@@ -109,13 +138,24 @@ def _checksum(previous: LogEnd, numbers: tuple[int, ...], payload: bytes) -> byt
 
 
 def _numbers(row: LogRow) -> tuple[int, ...]:
-    return (row.epoch, row.first_timestamp, row.last_timestamp, row.entries_total, row.bytes_total, row.now_us)
+    return (
+        row.epoch,
+        row.first_timestamp,
+        row.last_timestamp,
+        row.entries_total,
+        row.bytes_total,
+        row.now_us,
+        row.open_change,
+    )
 
 
 def next_row(end: LogEnd, epoch: int, batch: Batch, noop_timestamp: int = 0) -> LogRow:
     """The row that carries `batch` after `end`. A batch without entries takes `noop_timestamp` as its place."""
     first = batch.entries[0].timestamp if batch.entries else noop_timestamp
     last = batch.entries[-1].timestamp if batch.entries else noop_timestamp
+    open_change = end.open_change
+    if batch.change is not None:
+        open_change = batch.change.intent_timestamp if batch.change.step is ChangeStep.INTENT else 0
     payload = _encode(batch)
     row = LogRow(
         last_timestamp=last,
@@ -128,12 +168,13 @@ def next_row(end: LogEnd, epoch: int, batch: Batch, noop_timestamp: int = 0) -> 
         now_us=batch.now_us,
         payload=payload,
         checksum=NO_CHECKSUM,
+        open_change=open_change,
     )
     return msgspec.structs.replace(row, checksum=_checksum(end, _numbers(row), payload))
 
 
 def end_after(row: LogRow) -> LogEnd:
-    return LogEnd(row.position, row.entries_total, row.bytes_total, row.checksum)
+    return LogEnd(row.position, row.entries_total, row.bytes_total, row.checksum, row.open_change)
 
 
 def batch_of(row: LogRow) -> Batch:

@@ -68,6 +68,12 @@ class NodeProgress:
         self.status: NodeStatus | None = None
         self.command: int | None = None
         """The storing command under way."""
+        self.change_command: int | None = None
+        """The schema change under way on it, beside which it goes on storing rows."""
+        self.waits_for_change = 0
+        """It can apply nothing more before it has executed this schema change; 0: none."""
+        self.executed_change = 0
+        """The schema change that it has executed last, where its outcome was not applied yet."""
         self.retry_at_ns = 0
         self.failures = 0
         """Since it last did what it was for: it may be fenced again and again, and store nothing, because its disk is full."""
@@ -118,6 +124,13 @@ class NodeProgress:
         self.log_begin = status.log_begin
         self.applied_timestamp = status.applied_timestamp
         self.command = None
+        self.forget_change()
+        self.executed_change = status.executed_change
+
+    def forget_change(self) -> None:
+        """Whatever schema change was under way on it is not heard of any more."""
+        self.change_command = None
+        self.waits_for_change = self.executed_change = 0
 
     def lose(self, reason: str, retry_at_ns: int) -> None:
         """Nothing is known of it any more."""
@@ -126,6 +139,7 @@ class NodeProgress:
         self.command = None
         self.confirm_command = None
         self.truncate_command = None
+        self.forget_change()
         self.donor = None
         self.log_end = None
         self.disk_end = None
@@ -138,6 +152,7 @@ class NodeProgress:
         self.command = None
         self.confirm_command = None
         self.truncate_command = None
+        self.forget_change()
         self.member = False
 
     def needs_copy(self, reason: str, *, bare: bool = False) -> None:
@@ -145,6 +160,7 @@ class NodeProgress:
         self.state = NodeState.BARE if bare else NodeState.BEHIND
         self.reason = reason
         self.command = None
+        self.forget_change()
         self.log_end = None
         if bare:
             self.member = False

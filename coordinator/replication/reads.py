@@ -5,7 +5,8 @@ nodes to meet every election quorum. One round serves all reads that arrived bef
 wait for the next. The same rounds, when nobody waits, are the heartbeat.
 
 A read may see more than was acknowledged: the master shows a batch from its COMMIT on, before the coordinator hears of
-it. A later read must not see less, so while a COMMIT is under way only the master is read at.
+it. A later read must not see less, so while a COMMIT or a schema change is under way only the master is read at; and while a
+new master has not executed a schema change that the last one may have shown, nobody is.
 
 Hard case: a deposed coordinator that does not know it yet. Some node of its confirmation quorum is in the new epoch, so the
 round cannot succeed. A node's answer that began before the read arrived proves nothing and is not counted.
@@ -48,7 +49,9 @@ class ReadPath:
         self._heartbeat_at_ns = 0
         self._retry_at_ns = 0
         self.master_may_be_ahead = False
-        """It was told to commit a batch and has not answered yet."""
+        """It was told to commit a batch, or to change the schema, and what became of that is not committed yet."""
+        self.waits_for_change = False
+        """An earlier master may have shown a schema change that this one has not executed yet."""
 
     def arrived(self, read: ReadArrived) -> None:
         if self._state.phase is Phase.DEPOSED:
@@ -117,6 +120,8 @@ class ReadPath:
         Confirmed, because a node that was not heard of in this round may have come back without its data.
         """
         state = self._state
+        if self.waits_for_change:
+            return []
         nodes = [state.nodes[name] for name in self._confirmed if name == state.master or not self.master_may_be_ahead]
         committed = state.committed_timestamp
         return [node for node in nodes if node.state is NodeState.LEVEL and node.applied_timestamp >= committed]

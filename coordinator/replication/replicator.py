@@ -48,11 +48,13 @@ from replication.replies import (
     Reply,
     RowPrepared,
     RowsStored,
+    SchemaChanged,
 )
 from replication.retention import Retention
 from replication.shipping import Shipping
 from replication.state import Phase, ReplicationSettings, ReplicationState
 from replication.switchover import Switchover
+from replication.values import Disturbed, Outcome, Rejected
 from replication.write_path import WritePath
 
 
@@ -187,6 +189,10 @@ class Replicator:
         if isinstance(reply, Outbid | Misplaced) and self._is_outbid(reply.status.epoch, reply.status.owner):
             self._outbid(node, reply.status.epoch, reply.status.owner)
             return
+        if command == node.change_command:
+            node.change_command = None
+            self._change_ended(node, reply)
+            return
         if node.command != command:
             return  # of an epoch or a connection that is over
         node.command = None
@@ -233,9 +239,7 @@ class Replicator:
                     self.state.report("info", f"{node.name} is a member")
                     self.shipping.ship(node)
             case Diverged():
-                node.quarantine(reply.reason)
-                self.state.report("error", f"{node.name} is quarantined: {reply.reason}")
-                self._after_loss(node, reply.reason)
+                self._diverged(node, reply.reason)
             case Outbid() if reply.status.epoch == self.state.epoch and reply.status.owner != self.state.owner:
                 # it can never join this epoch, so one above is needed
                 self.state.lose_node(node, f"another coordinator fenced it into epoch {reply.status.epoch}")
@@ -245,6 +249,34 @@ class Replicator:
                 self._lose(node, "its log or its fence is not where it was left")
             case _:
                 raise invariants.InvariantViolated(f"{node.name} answered {reply} to command {command}")
+
+    def _change_ended(self, node: NodeProgress, reply: Reply) -> None:
+        """The schema change under way on `node`: the master was asked first, the others are told."""
+        if not isinstance(reply, SchemaChanged):
+            self._lose(node, "its log or its fence is not where it was left")
+        elif self.state.phase is Phase.SERVING and node.name == self.state.master:
+            complaint = self.writes.changes.executed(reply.outcome)
+            if complaint:
+                self.election.suspects.add(node.name)
+                self._elect(f"{node.name} cannot execute a schema change: {complaint}")
+            else:
+                self.writes.start()
+        else:
+            self._change_followed(node, reply.outcome)
+
+    def _change_followed(self, node: NodeProgress, outcome: Outcome) -> None:
+        match outcome:
+            case Rejected():
+                self._diverged(node, f"a schema change that the master executed was refused: {outcome.message}")
+            case Disturbed():
+                self._lose(node, f"it cannot execute a schema change: {outcome.message}")
+            case _:
+                self.shipping.schema_changed(node)
+
+    def _diverged(self, node: NodeProgress, reason: str) -> None:
+        node.quarantine(reason)
+        self.state.report("error", f"{node.name} is quarantined: {reason}")
+        self._after_loss(node, reason)
 
     def _advance(self) -> None:
         """A node may have what an election or a batch waits for: by storing it now, or found to have it already."""
@@ -265,7 +297,8 @@ class Replicator:
 
     def _log_read(self, source: NodeProgress, command: int, reply: LogRead) -> None:
         try:
-            self.shipping.log_read(command, reply)
+            if not self.writes.changes.intent_read(command, reply):
+                self.shipping.log_read(command, reply)
         except LogDamaged as damage:
             # its disk is wrong, and it may be the only one with rows that others lack: nothing goes on by itself
             source.quarantine(f"its log is damaged: {damage}")
@@ -282,11 +315,13 @@ class Replicator:
     def _failed(self, node: NodeProgress, event: NodeFailed) -> None:
         if self.state.phase is Phase.DEPOSED:
             return
-        is_lookup = (
-            self.shipping.lookup_failed(event.command, event.reason) or event.command == self.writes.fate_command
+        is_lookup = self.shipping.lookup_failed(event.command, event.reason) or event.command in (
+            self.writes.fate_command,
+            self.writes.changes.read_command,
         )
         is_measure = self.retention.failed(event.command)
-        if is_lookup or is_measure or event.command in (node.command, node.confirm_command, node.truncate_command):
+        expected = (node.command, node.change_command, node.confirm_command, node.truncate_command)
+        if is_lookup or is_measure or event.command in expected:
             self._lose(node, event.reason)
 
     def _lose(self, node: NodeProgress, reason: str) -> None:

@@ -50,6 +50,12 @@ class RowsStored(Value, frozen=True):
     applied_timestamp: int
 
 
+class SchemaChanged(Value, frozen=True):
+    """The node executed the schema change, now or before; or its server said why not, and nothing was changed."""
+
+    outcome: Outcome
+
+
 class Diverged(Value, frozen=True):
     """The node applied an entry with another result than the master had: its rows are not equal any more."""
 
@@ -116,6 +122,7 @@ Reply = (
     | BatchCommitted
     | BatchRolledBack
     | RowsStored
+    | SchemaChanged
     | Diverged
     | LogRead
     | LogGone

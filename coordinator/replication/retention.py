@@ -46,6 +46,8 @@ class Retention:
         if state.phase is not Phase.SERVING or state.now_ns < self._look_at_ns:
             return
         self._look_at_ns = state.now_ns + state.settings.log_check_ns
+        if state.schema_in_flux:
+            return  # the intent must be found by whoever takes over
         begin, end = state.master_progress.log_begin.timestamp, state.committed_timestamp
         if begin < end:
             self._measure_command = state.next_command()
@@ -59,7 +61,7 @@ class Retention:
         oldest_us = state.wall_us - state.settings.log_age_us_max
         cut = cut_at(reply.marks, state.window.end.bytes_total, state.settings.log_bytes_max, oldest_us)
         floor = self._copying.floor_timestamp
-        if cut is None:
+        if cut is None or state.schema_in_flux:
             return
         before = cut if floor is None else min(cut, floor)
         for node in state.nodes.values():

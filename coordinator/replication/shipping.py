@@ -2,7 +2,8 @@
 
 One storing command at a time and node; each carries all that the node lacks (up to a size), so a slow node gets fewer,
 larger commands and delays nobody. A row is applied only when it is known to be committed, in the same transaction as the
-next append: one durable commit per replica and batch.
+next append: one durable commit per replica and batch. Only a schema change is executed by itself, over another connection, while
+the node goes on storing rows; then its row can be applied.
 
 Hard case: a node whose unapplied tail lost an election. Only rows after its applied timestamp can differ (applied means
 committed), so the last position of its tail that our log has is the common point; the rest is dropped with the next
@@ -12,8 +13,19 @@ longer reaches back to it nobody can tell, and the node gets a full copy (copyin
 
 import msgspec
 
-from replication.effects import Admit, Fence, ReadLog, ReadPositions, StoreRows
-from replication.log import LOG_BEGIN, LogDamaged, LogRow, Position, batch_of, check_chain, cut
+from replication.effects import Admit, Fence, ReadLog, ReadPositions, RunSchemaChange, StoreRows
+from replication.log import (
+    LOG_BEGIN,
+    Batch,
+    ChangeStep,
+    LogDamaged,
+    LogRow,
+    Position,
+    SchemaChange,
+    batch_of,
+    check_chain,
+    cut,
+)
 from replication.progress import NodeProgress, NodeState, common_point
 from replication.replies import LogGone, LogRead, PositionsRead
 from replication.state import Phase, ReplicationState
@@ -36,6 +48,7 @@ class Shipping:
     def fence(self, node: NodeProgress) -> None:
         state = self._state
         node.state = NodeState.FENCING
+        node.forget_change()
         node.command = state.next_command()
         state.emit(Fence(node.name, node.command, state.epoch, state.owner))
 
@@ -128,7 +141,7 @@ class Shipping:
         if state.phase is Phase.SERVING and node.name == state.master:
             return  # the master gets its rows by executing them
         assert node.log_end is not None
-        to_apply = state.committed_timestamp > node.applied_timestamp
+        to_apply = state.committed_timestamp > node.applied_timestamp and not node.waits_for_change
         to_append = state.window.end.position != node.log_end
         to_drop = node.disk_end != node.log_end
         if not to_append and not to_drop and not (to_apply and self._apply_is_due()):
@@ -149,7 +162,10 @@ class Shipping:
         """When the next idle flush is due; None: nobody waits for one."""
         state = self._state
         waiting = any(
-            node.state is NodeState.LEVEL and node.idle and node.applied_timestamp < state.committed_timestamp
+            node.state is NodeState.LEVEL
+            and node.idle
+            and not node.waits_for_change
+            and node.applied_timestamp < state.committed_timestamp
             for node in state.replicas
         )
         return state.committed_at_ns + state.settings.idle_flush_ns if waiting else None
@@ -192,7 +208,14 @@ class Shipping:
         assert node.disk_end is not None
         log_end = node.log_end.timestamp
         follow_applied = bool(rows) and rows[0].previous_timestamp <= node.applied_timestamp
-        committed = state.committed_timestamp if follow_applied else node.applied_timestamp
+        committed = (
+            state.committed_timestamp if follow_applied and not node.waits_for_change else node.applied_timestamp
+        )
+        apply, change = self._appliable(node, rows, committed)
+        if change is not None and not apply:
+            self._change_schema(node, change)
+            self.ship(node)
+            return
         node.command = state.next_command()
         state.emit(
             StoreRows(
@@ -205,12 +228,50 @@ class Shipping:
                 applied_timestamp=node.applied_timestamp,
                 drop_after=node.log_end if node.disk_end != node.log_end else None,
                 append=tuple(row for row in rows if row.last_timestamp > log_end),
-                apply=tuple(
-                    (row, batch_of(row)) for row in rows if node.applied_timestamp < row.last_timestamp <= committed
-                ),
+                apply=apply,
                 committed_timestamp=state.committed_timestamp,
             )
         )
+
+    # ------------------------------------------------------------------------------------------ schema changes
+
+    @staticmethod
+    def _appliable(
+        node: NodeProgress, rows: tuple[LogRow, ...], committed: int
+    ) -> tuple[tuple[tuple[LogRow, Batch], ...], SchemaChange | None]:
+        """What can be applied of the committed `rows`, and the schema change that has to be executed before the rest."""
+        apply: list[tuple[LogRow, Batch]] = []
+        for row in rows:
+            if node.applied_timestamp < row.last_timestamp <= committed:
+                batch = batch_of(row)
+                change = batch.change
+                is_due = change is not None and change.step is ChangeStep.DONE
+                if change is not None and is_due and change.intent_timestamp != node.executed_change:
+                    return tuple(apply), change
+                apply.append((row, batch))
+        return tuple(apply), None
+
+    def _change_schema(self, node: NodeProgress, change: SchemaChange) -> None:
+        state = self._state
+        node.waits_for_change = change.intent_timestamp
+        node.change_command = state.next_command()
+        state.emit(
+            RunSchemaChange(
+                node.name,
+                node.change_command,
+                epoch=state.epoch,
+                owner=state.owner,
+                applied_timestamp=node.applied_timestamp,
+                intent_timestamp=change.intent_timestamp,
+                now_us=change.now_us,
+                sql=change.sql,
+            )
+        )
+
+    def schema_changed(self, node: NodeProgress) -> None:
+        """It executed the change that it waited for, or has long ago."""
+        node.executed_change, node.waits_for_change = node.waits_for_change, 0
+        self.ship(node)
 
     # ------------------------------------------------------------------------------------------ look-ups
 

@@ -73,6 +73,10 @@ class ReplicationState:
         self.window = LogWindow(EMPTY_LOG_END, settings.window_bytes_max)
         self.committed_timestamp = 0
         self.committed_at_ns = 0
+        self.schema_version = 0
+        """Grows whenever the schema may become another: with each epoch, and before a schema change is executed."""
+        self.schema_in_flux = False
+        """A schema change is under way."""
         self.preferred_quorum: tuple[str, ...] = ()
         self.ranking: tuple[str, ...] = ()
         self.now_ns = 0

@@ -53,6 +53,8 @@ class Switchover:
             return f"a switchover to {self.target} is under way"
         if state.phase is not Phase.SERVING:
             return f"the cluster is {state.phase.value}"
+        if state.schema_in_flux:
+            return "a schema change is under way: wait for its end"
         if target != state.master and (node.state is not NodeState.LEVEL or not node.member):
             return f"{target} is {node.state.value}{'' if node.member else ', and no member'}: {node.reason or 'wait'}"
         return ""
@@ -70,7 +72,11 @@ class Switchover:
                 self._end(False, "another coordinator has taken over")
         elif state.phase is not Phase.SERVING:
             self._electing = True  # the master failed meanwhile: its election is ours to wait for
-        elif self._writes.batch is None and state.nodes[self.target].has(state.window.end.position):
+        elif (
+            self._writes.batch is None
+            and self._writes.changes.open is None
+            and state.nodes[self.target].has(state.window.end.position)
+        ):
             self._electing = True
             self._elect(f"a planned switchover to {self.target}", self.target)
         elif state.now_ns >= self._deadline_ns:

@@ -29,10 +29,12 @@ class NodeStatus(Value, frozen=True):
     applied_entries: int
     tail: tuple[Position, ...]
     """Positions of the rows from the last applied one (included) to the end: only what is not applied can diverge."""
+    executed_change: int = 0
+    """The schema change that it has executed, by its intent's timestamp, without having applied the outcome yet."""
 
 
 class Request(Value, frozen=True):
-    """A write that waits for its place in the log."""
+    """A write or a schema change that waits for its place in the log."""
 
     request_id: int
     sql: str
@@ -40,6 +42,9 @@ class Request(Value, frozen=True):
     uses_random: bool
     rand_seed: int
     deadline_ns: int
+    changes_schema: bool = False
+    schema_version: int = 0
+    """The version of the schema that its text was judged by; 0: it does not rest on the schema."""
 
 
 class Executed(Value, frozen=True):

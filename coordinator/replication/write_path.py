@@ -28,11 +28,13 @@ from replication.effects import (
     Refuse,
     RequestTimestamps,
     RollBackBatch,
+    Stale,
 )
-from replication.log import Batch, Entry, LogRow, next_row
+from replication.log import Batch, ChangeStep, Entry, LogRow, next_row
 from replication.quorum import counted_replicas
 from replication.reads import ReadPath
 from replication.replies import BatchExecuted, PositionsRead
+from replication.schema_changes import SchemaChanges
 from replication.shipping import Shipping
 from replication.state import Phase, ReplicationState
 from replication.timestamps import TimestampStock
@@ -46,6 +48,7 @@ class WritePath:
         self._state = state
         self._shipping = shipping
         self._reads = reads
+        self.changes = SchemaChanges(state, reads)
         self.pending: deque[Request] = deque()
         self.batch: BatchUnderWay | None = None
         self.held: BatchUnderWay | None = None
@@ -62,10 +65,10 @@ class WritePath:
         state = self._state
         if state.phase is Phase.DEPOSED:
             state.emit(Fail(request.request_id, committed=False, reason=self.deposed_reason))
-        elif len(self.pending) >= state.settings.pending_max:
+        elif len(self.pending) + len(self.changes.pending) >= state.settings.pending_max:
             state.emit(Fail(request.request_id, committed=False, reason="too many writes are waiting"))
         else:
-            self.pending.append(request)
+            (self.changes.pending if request.changes_schema else self.pending).append(request)
             if self.batch is None:
                 self.start()
 
@@ -76,24 +79,19 @@ class WritePath:
     def start(self) -> None:
         """Form the next batch if the way is free."""
         state = self._state
-        if state.phase is not Phase.SERVING or self.batch is not None or self.held is not None or self.paused:
+        if state.phase is not Phase.SERVING or self.batch is not None or self.held is not None:
+            return
+        if self.paused and self.changes.open is None:
+            return
+        if self.changes.adopt():
             return
         self._ask_for_timestamps()
-        newcomer = any(node.probation == state.window.end.position for node in state.replicas)
-        if not self.pending and not newcomer:
+        batch = self.changes.next_batch(self.timestamps)
+        if batch is None and self.changes.open is None:
+            batch = self._next_batch()
+        if batch is None:
             return
-        numbers = self.timestamps.take(min(len(self.pending), state.settings.batch_requests_max))
-        if not numbers and not newcomer:
-            return
-        chosen: list[tuple[int, Request]] = []
-        size = 0
-        for number in numbers:
-            if chosen and size + len(self.pending[0].sql) > state.settings.batch_bytes_max:
-                break
-            request = self.pending.popleft()
-            size += len(request.sql)
-            chosen.append((number, request))
-        batch = self.batch = BatchUnderWay(tuple(chosen), state.wall_us)
+        self.batch = batch
         master = state.master_progress
         batch.master = master.name
         batch.command = master.command = state.next_command()
@@ -105,10 +103,29 @@ class WritePath:
                 owner=state.owner,
                 previous=state.window.end.position,
                 now_us=batch.now_us,
-                requests=batch.requests,
+                requests=() if batch.change is not None else batch.requests,
             )
         )
         self._ask_for_timestamps()
+
+    def _next_batch(self) -> BatchUnderWay | None:
+        """What waits, up to the limits. Without requests where a newcomer waits for a batch to be committed without it."""
+        state = self._state
+        newcomer = any(node.probation == state.window.end.position for node in state.replicas)
+        chosen: list[tuple[int, Request]] = []
+        size = 0
+        for number in self.timestamps.take(min(len(self.pending), state.settings.batch_requests_max)):
+            self._turn_stale_ones_away()
+            if not self.pending or (chosen and size + len(self.pending[0].sql) > state.settings.batch_bytes_max):
+                break
+            request = self.pending.popleft()
+            size += len(request.sql)
+            chosen.append((number, request))
+        return BatchUnderWay(tuple(chosen), state.wall_us) if chosen or newcomer else None
+
+    def _turn_stale_ones_away(self) -> None:
+        while self.pending and self.pending[0].schema_version not in (0, self._state.schema_version):
+            self._state.emit(Stale(self.pending.popleft().request_id))
 
     def _ask_for_timestamps(self) -> None:
         stock, state = self.timestamps, self._state
@@ -143,7 +160,8 @@ class WritePath:
         """The master ran the batch: form the row of what succeeded and send it, or undo."""
         state, batch = self._state, self.batch
         assert batch is not None
-        batch.outcomes = reply.outcomes
+        if batch.change is None:
+            batch.outcomes = reply.outcomes
         disturbed = any(isinstance(outcome, Disturbed) for outcome in reply.outcomes)
         for (timestamp, request), outcome in zip(batch.requests, reply.outcomes, strict=False):
             if isinstance(outcome, Executed):
@@ -152,13 +170,15 @@ class WritePath:
                     timestamp, request.sql, outcome.rows_affected, outcome.insert_id if request.inserts else 0, seed
                 )
                 batch.entries[request.request_id] = entry
-        if disturbed or (batch.requests and not batch.entries):
+        if disturbed or (batch.change is None and batch.requests and not batch.entries):
             batch.stage = Stage.UNDOING
             self._command_master(RollBackBatch)
             return
         end = state.window.end
-        entries = tuple(batch.entries.values())
-        batch.row = next_row(end, state.epoch, Batch(batch.now_us, entries), end.position.timestamp + 1)
+        entries, place = tuple(batch.entries.values()), end.position.timestamp + 1
+        if batch.change is not None and batch.change.step is ChangeStep.INTENT:
+            place = batch.change.intent_timestamp
+        batch.row = next_row(end, state.epoch, Batch(batch.now_us, entries, batch.change), place)
         state.window.append(batch.row)
         batch.stage = Stage.STORING
         master = state.master_progress
@@ -201,13 +221,16 @@ class WritePath:
         assert batch is not None
         assert batch.row is not None
         self.batch = None
-        self._reads.master_may_be_ahead = False
         state.committed_timestamp = batch.row.last_timestamp
         state.committed_at_ns = state.now_ns
         master = state.master_progress
         master.command = None
         master.stored(batch.row.position, batch.row.last_timestamp)
-        self._answer(batch, batch.holders)
+        if batch.change is None:
+            self._answer(batch, batch.holders)
+        else:
+            self.changes.committed(batch)
+        self._reads.master_may_be_ahead = self.changes.open is not None
         self.admit_newcomers()
         self.start()
 
@@ -269,18 +292,27 @@ class WritePath:
         self._reads.master_may_be_ahead = False
         # a look-up that waited for its turn may be carried out at a server that came back without its data
         self.fate_command = None
+        self.changes.interrupt()
         if batch is None:
             return
         if batch.row is None:
-            self.pending.extendleft(reversed(batch.unanswered()))
+            self._take_back(batch)
         else:
             assert self.held is None
             self.held = batch
+
+    def _take_back(self, batch: BatchUnderWay) -> None:
+        """Nothing of it is anywhere: its requests wait again."""
+        if batch.change is not None:
+            self.changes.take_back(batch)
+        else:
+            self.pending.extendleft(reversed(batch.unanswered()))
 
     def serve(self) -> None:
         """A new epoch serves: settle the held batch, then go on."""
         state = self._state
         self.timestamps.skip_to(state.window.end.position.timestamp)
+        self.changes.epoch_began()
         if self.held is not None and self.held.row is not None:
             self.fate_command = state.next_command()
             place = self.held.row.last_timestamp
@@ -294,14 +326,18 @@ class WritePath:
             return False
         self.held = self.fate_command = None
         if batch.row.position in reply.positions:
-            self._answer(batch, [node.name for node in self._state.replicas if node.member])
+            batch.holders = [node.name for node in self._state.replicas if node.member]
+            if batch.change is None:
+                self._answer(batch, batch.holders)
+            else:
+                self.changes.survived(batch)
         elif batch.row.last_timestamp < reply.log_begin.timestamp:
             # somebody else served meanwhile, and so long that the log is not there any more
             for request in batch.unanswered():
                 reason = "the log does not reach back to it any more: nobody can tell whether it was committed"
                 self._state.emit(Fail(request.request_id, committed=None, reason=reason))
         else:
-            self.pending.extendleft(reversed(batch.unanswered()))
+            self._take_back(batch)
         self.start()
         return True
 
@@ -315,12 +351,14 @@ class WritePath:
             for request in self.held.unanswered():
                 state.emit(Fail(request.request_id, committed=None, reason=self.deposed_reason))
             self.held = None
+        self.changes.depose(self.deposed_reason)
 
     # ------------------------------------------------------------------------------------------ deadlines
 
     def expire(self) -> None:
         """Answer the requests whose deadline has passed: waiting ones are not committed, the others nobody can tell."""
         state = self._state
+        self.changes.expire()
         while self.pending and self.pending[0].deadline_ns <= state.now_ns:
             reason = "no commit quorum could be had before the deadline; nothing was done"
             state.emit(Fail(self.pending.popleft().request_id, committed=False, reason=reason))
@@ -338,6 +376,8 @@ class WritePath:
     def wake_at_ns(self) -> int | None:
         times = [self.pending[0].deadline_ns] if self.pending else []
         times += [batch.next_deadline_ns for batch in (self.batch, self.held) if batch and batch.next_deadline_ns]
-        if self.pending and self.batch is None and self.timestamps.retry_at_ns > self._state.now_ns:
+        waits = bool(self.pending or self.changes.pending)
+        if waits and self.batch is None and self.timestamps.retry_at_ns > self._state.now_ns:
             times.append(self.timestamps.retry_at_ns)
+        times += [] if self.changes.wake_at_ns is None else [self.changes.wake_at_ns]
         return min(times, default=None)

@@ -9,6 +9,7 @@ test fails and says so.
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -38,6 +39,7 @@ from replication.effects import (
     Refuse,
     RequestTimestamps,
     RollBackBatch,
+    RunSchemaChange,
     StoreRows,
     SwitchoverEnded,
     TruncateLog,
@@ -143,6 +145,12 @@ def change_the_master(cluster: ClusterHandle) -> None:
     _switch(cluster, "replica-1" if master != "replica-1" else "replica-2")
 
 
+def change_the_schema(cluster: ClusterHandle) -> None:
+    """The answer may be what the crash takes away."""
+    with contextlib.suppress(httpx.HTTPError):
+        cluster.query(f"ALTER TABLE users COMMENT = '{time.monotonic_ns()}'", timeout_s=5.0)
+
+
 def _make_replica(cluster: ClusterHandle, node: str) -> None:
     if status(cluster)["current_master"] == node:
         _switch(cluster, "mysql-master")
@@ -187,6 +195,7 @@ COMMAND_DRIVES: dict[type, Drive] = {
     CommitBatch: Drive(at=20),
     RollBackBatch: Drive(at=2),
     StoreRows: Drive(at=60),
+    RunSchemaChange: Drive(at=2, act=change_the_schema),
     ReadLog: CATCH_UP,
     ReadPositions: CATCH_UP,
     MeasureLog: Drive(at=2, settings=SHORT_LOG),

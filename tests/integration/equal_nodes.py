@@ -1,5 +1,6 @@
-"""What a test asks of the four nodes' rows, past the coordinator: by SQL as root over each node's own socket."""
+"""What a test asks of the four nodes' rows and tables, past the coordinator: by SQL as root over each node's own socket."""
 
+import re
 import time
 from collections.abc import Iterable
 
@@ -21,8 +22,15 @@ def checksums(cluster: ClusterHandle, node: str) -> dict[str, int]:
     return dict(cluster.rows_on(node, "CHECKSUM TABLE " + ", ".join(tables)))
 
 
+def definitions(cluster: ClusterHandle, node: str) -> dict[str, str]:
+    """How every user table is made. (Which id is next may differ: a write that was rolled back has used some up.)"""
+    tables = [f"`{schema}`.`{name}`" for schema, name in cluster.rows_on(node, USER_TABLES)]
+    shown = {table: cluster.rows_on(node, f"SHOW CREATE TABLE {table}")[0][1] for table in tables}
+    return {table: re.sub(r" AUTO_INCREMENT=\d+", "", text) for table, text in shown.items()}
+
+
 def wait_until_equal(cluster: ClusterHandle, within_s: float, nodes: Iterable[str] | None = None) -> float:
-    """Wait until all nodes hold equal rows and equal logs; returns how long that took. Fails with what differs."""
+    """Wait until all nodes hold equal tables, rows and logs; returns how long that took. Fails with what differs."""
     names = list(nodes or cluster.nodes)
     began = time.monotonic()
     while True:
@@ -32,7 +40,10 @@ def wait_until_equal(cluster: ClusterHandle, within_s: float, nodes: Iterable[st
         tables = {name: checksums(cluster, name) for name in names}
         views = [(logs[name], applied[name], tables[name]) for name in names]
         if all(view == views[0] for view in views):
-            return asked_at - began
+            took_s = asked_at - began
+            made = [definitions(cluster, name) for name in names]
+            assert all(each == made[0] for each in made), f"the tables differ: {made}"
+            return took_s
         assert time.monotonic() - began < within_s, f"after {within_s} s the nodes differ: {logs} {applied} {tables}"
         time.sleep(0.02)
 

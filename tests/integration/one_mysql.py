@@ -18,7 +18,7 @@ from typing import Any
 
 import pymysql  # type: ignore[import-untyped]
 
-from adapters.mysql_node import MySQLNode, NodeTimeouts
+from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
 from adapters.node_reader import NodeReader
 from local_process import mysql_answers, port_is_free
 from mysql_server import (
@@ -37,7 +37,7 @@ DATABASE = "distributed_db"
 FIRST_PORT = 18_840
 START_TIMEOUT_S = 60
 PR_SET_PDEATHSIG = 1
-TIMEOUTS = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=20.0, copy_s=60.0)
+TIMEOUTS = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=20.0, copy_s=60.0, change_s=60.0)
 
 THINGS = f"""CREATE TABLE {DATABASE}.things (
   id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -81,11 +81,12 @@ class OneMySQL:
         """The state that init.sql leaves, with an empty table `things` beside it."""
         self.kill_connections()
         self.kill_connections("reader")
+        self.kill_connections("ddl")
         self.root(
             "DELETE FROM _replication.log",
-            "INSERT INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\\0', 16))",
+            "INSERT INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\\0', 16), 0)",
             "UPDATE _replication.meta SET cluster_id = '', node = '', epoch = 0, owner = '', master = '',"
-            " committed_timestamp = 0, applied_timestamp = 0, applied_entries = 0, ddl_timestamp = NULL",
+            " committed_timestamp = 0, applied_timestamp = 0, applied_entries = 0, ddl_timestamp = NULL, ddl_fingerprint = NULL",
             f"TRUNCATE TABLE {DATABASE}.users",
             f"TRUNCATE TABLE {DATABASE}.things",
         )
@@ -93,8 +94,8 @@ class OneMySQL:
     def node(self, timeouts: NodeTimeouts = TIMEOUTS) -> MySQLNode:
         """What one coordinator has of this node. Close it."""
         addresses = {"node": ("127.0.0.1", self.port), "nobody": ("127.0.0.1", 1)}
-        password, cloner_password = (self._passwords[f"{who}_DB_PASSWORD"] for who in ("COORDINATOR", "CLONER"))
-        return MySQLNode("node", addresses, password, cloner_password, DATABASE, timeouts)
+        given = {who: self._passwords[f"{who.upper()}_DB_PASSWORD"] for who in ("coordinator", "cloner", "ddl")}
+        return MySQLNode("node", addresses, NodePasswords(**given), DATABASE, timeouts)
 
     def reader(self, *, rows_max: int = 100, connections_max: int = 2, read_timeout_s: float = 5.0) -> NodeReader:
         """Close it."""

@@ -15,7 +15,7 @@ import pytest
 from node_effects import COMMIT, NODE, NOW_US, ROLL_BACK, execute, insert, prepare, row_of, rows_of, store
 from one_mysql import DATABASE, TIMEOUTS, OneMySQL, one_mysql
 
-from adapters.mysql_node import CommandFailed, MySQLNode, NodeTimeouts
+from adapters.mysql_node import CommandFailed, MySQLNode, NodePasswords, NodeTimeouts
 from adapters.mysql_session import ConnectionBroken, ServerError
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from replication.effects import ConfirmEpoch, CopyData, ExecuteBatch, Fence, NodeEffect, ReadLog
@@ -215,7 +215,7 @@ async def test_a_commit_on_a_connection_that_was_ended_is_never_taken_for_one(
 async def test_a_command_without_an_answer_in_time_is_unknown_and_its_connection_is_not_used_again(
     server: OneMySQL,
 ) -> None:
-    impatient = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=0.2, copy_s=5.0)
+    impatient = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=0.2, copy_s=5.0, change_s=5.0)
     with open_node(server, impatient) as node, row_locked(server):
         await node.carry_out(FENCE)
         effect = execute(1, "a", LOG_BEGIN, "DELETE FROM things WHERE code = 'mine'")
@@ -380,11 +380,12 @@ async def test_nothing_but_a_fence_opens_a_connection(server: OneMySQL) -> None:
 async def test_a_wrong_password_and_an_unlocked_door_with_nobody_behind_are_told_in_a_sentence(
     server: OneMySQL,
 ) -> None:
-    wrong = MySQLNode(NODE, {NODE: ("127.0.0.1", server.port)}, "wrong", "wrong", DATABASE, TIMEOUTS)
+    strangers = NodePasswords(coordinator="wrong", cloner="wrong", ddl="wrong")
+    wrong = MySQLNode(NODE, {NODE: ("127.0.0.1", server.port)}, strangers, DATABASE, TIMEOUTS)
     failure = await failure_of(wrong, FENCE)
     assert failure.certainty is Certainty.NOT_APPLIED
     assert failure.reason.startswith("cannot connect: Access denied for user 'coordinator'")
-    nobody = MySQLNode(NODE, {NODE: ("127.0.0.1", 1)}, "any", "any", DATABASE, TIMEOUTS)
+    nobody = MySQLNode(NODE, {NODE: ("127.0.0.1", 1)}, strangers, DATABASE, TIMEOUTS)
     failure = await failure_of(nobody, FENCE)
     assert (failure.certainty, failure.reason[:16]) == (Certainty.NOT_APPLIED, "cannot connect: ")
 

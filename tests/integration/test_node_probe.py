@@ -47,7 +47,7 @@ class MySqlServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._common = [self._mysqld, *SMALL, f"--datadir={self._data}", f"--log-error={self._log}"]
         init_sql = folder / "init.sql"
-        names = ("COORDINATOR_DB_PASSWORD", "READER_DB_PASSWORD", "COLLECTOR_DB_PASSWORD", "CLONER_DB_PASSWORD")
+        names = [f"{who}_DB_PASSWORD" for who in ("COORDINATOR", "READER", "COLLECTOR", "CLONER", "DDL")]
         init_sql.write_text(
             fill_in((ROOT / "mysql-config" / "init.sql").read_text(), dict.fromkeys(names, PASSWORD)), encoding="utf-8"
         )

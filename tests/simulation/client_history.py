@@ -41,6 +41,8 @@ class Read:
         """The timestamp that came with the leave: the rows that are read are at least so new."""
         self.seen = 0
         self.entries = 0
+        self.changes: tuple[str, ...] = ()
+        """The schema that it saw."""
         self.node = ""
 
 
@@ -82,6 +84,16 @@ def check_read(read: Read, known: WorldInvariants) -> None:
             f"a read at {read.node} up to {read.seen} saw {read.entries} entries; "
             f"committed are {known.entries_until.get(read.seen)}"
         )
+    until = known.changes_until[read.seen]
+    if read.changes[:until] != tuple(known.changes[:until]) or len(read.changes) > until + 1:
+        raise PromiseBroken(f"a read at {read.node} up to {read.seen} saw the schema {read.changes}")
+    if len(read.changes) > until:
+        # a change that the master had made already, and that nobody had been told of: that is the read's place
+        made = read.changes[until]
+        place = known.place_of_change(made)
+        if place <= read.seen:
+            raise PromiseBroken(f"a read at {read.node} saw {made}, which was never made")
+        read.seen = place
 
 
 def points(history: ClientHistory) -> Iterator[tuple[int, int, int, str, bool]]:

@@ -30,6 +30,7 @@ SETTINGS = {
     "COORDINATOR_DB_PASSWORD": "secret-of-coordinator",
     "READER_DB_PASSWORD": "secret-of-reader",
     "CLONER_DB_PASSWORD": "secret-of-cloner",
+    "DDL_DB_PASSWORD": "secret-of-ddl",
     "NODES": ",".join(f"{name}=127.0.0.1:{port}" for port, name in enumerate(NAMES, 1)),
     "CONFIRM_TIMEOUT_MS": "90",
     "HEARTBEAT_MS": "40",

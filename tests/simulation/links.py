@@ -31,6 +31,7 @@ class Channel(enum.Enum):
     CONTROL = "control"
     LOG = "log"
     COPIER = "copier"
+    SCHEMA = "schema"
     READER = "reader"
 
 

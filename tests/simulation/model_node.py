@@ -4,8 +4,11 @@ Durable: the meta row, the log, the applied entries. Not durable: the open trans
 meta row, so that a fence ends it (the adapter kills its connection) and a crash makes it vanish. Each command ends in at most one
 durable commit, so a crash in the middle of one is a crash before it or after it.
 
-Its data is a table with a unique key: the part of a statement before " by ".
+Its data is a table with a unique key: the part of a statement before " by ". Its schema is the list of the changes that were made
+to it, each by itself and whole; a change whose key is there already is refused.
 """
+
+from collections.abc import Callable
 
 from replication.effects import (
     Admit,
@@ -19,10 +22,11 @@ from replication.effects import (
     ReadLog,
     ReadPositions,
     RollBackBatch,
+    RunSchemaChange,
     StoreRows,
     TruncateLog,
 )
-from replication.log import EMPTY_LOG_END, Batch, Entry, LogEnd, LogRow, Position, end_after
+from replication.log import EMPTY_LOG_END, Batch, ChangeStep, Entry, LogEnd, LogRow, Position, batch_of, end_after
 from replication.replies import (
     Admitted,
     Bare,
@@ -43,6 +47,7 @@ from replication.replies import (
     Reply,
     RowPrepared,
     RowsStored,
+    SchemaChanged,
 )
 from replication.values import Disturbed, Executed, NodeStatus, Outcome, Rejected
 
@@ -83,7 +88,13 @@ class ModelNode:
         self.is_bare = False
         """A copy was cut short: there is not even an empty log."""
         self.data: list[Entry] = []
+        self.schema: list[str] = []
+        """Changes that were made, in order."""
+        self.mark = (0, 0)
+        """The change that was begun last, and how many there were before it."""
         self.open: OpenTransaction | None = None
+        self.changing: dict[str, RunSchemaChange] = {}
+        """Connection -> the change under way over it."""
         self.disk_full = False
         self._keys: set[str] = set()
         self._keys_of: tuple[list[Entry], int] = (self.data, 0)
@@ -95,6 +106,7 @@ class ModelNode:
         other.cluster_id, other.node, other.owner, other.master = self.cluster_id, self.node, self.owner, self.master
         other.epoch, other.committed, other.applied = self.epoch, self.committed, self.applied
         other.log_base, other.log, other.data = self.log_base, list(self.log), list(self.data)
+        other.schema, other.mark = list(self.schema), self.mark
         other.is_bare = self.is_bare
         return other
 
@@ -157,6 +169,7 @@ class ModelNode:
             applied_timestamp=self.applied,
             applied_entries=len(self.data),
             tail=tuple(position for position in self.positions() if position.timestamp >= self.applied),
+            executed_change=self.mark[0] if len(self.schema) > self.mark[1] else 0,
         )
 
     # ------------------------------------------------------------------------------------------ commands
@@ -198,6 +211,8 @@ class ModelNode:
                 return self._execute(effect, connection)
             case StoreRows():
                 return self._store(effect)
+            case RunSchemaChange():
+                return self.begin_change(effect, connection) or self.end_change(connection)
             case PrepareRow() | CommitBatch() | RollBackBatch():
                 return self._in_transaction(effect, connection)
         raise AssertionError(effect)
@@ -217,10 +232,14 @@ class ModelNode:
             self.log_base = end_after(gone[-1])
         return LogTruncated(self.log_base.position)
 
+    def accepts(self, effect: Fence) -> bool:
+        other = self.epoch > effect.epoch or (self.epoch == effect.epoch and self.owner != effect.owner)
+        return not other and not self.is_bare
+
     def _fence(self, effect: Fence) -> Reply:
         self.open = None
         status = self.status()
-        if self.epoch > effect.epoch or (self.epoch == effect.epoch and self.owner != effect.owner):
+        if not self.accepts(effect):
             return Outbid(status)
         self.epoch, self.owner = effect.epoch, effect.owner
         return Fenced(status)
@@ -267,6 +286,7 @@ class ModelNode:
         self.log.append(transaction.row)
         self.data += transaction.entries
         self.applied = self.committed = transaction.row.last_timestamp
+        self._end_mark(batch_of(transaction.row))
         self.master = self.open_master
         return BatchCommitted()
 
@@ -289,6 +309,7 @@ class ModelNode:
             if reply is not None:
                 return reply
             self.applied = row.last_timestamp
+            self._end_mark(batch)
         self.committed, self.master = max(self.committed, effect.committed_timestamp), effect.master
         return RowsStored(self.log_end.position, self.applied)
 
@@ -298,3 +319,42 @@ class ModelNode:
                 return Diverged(f"{entry.sql} is here twice")
             self.data.append(entry)
         return None
+
+    # ------------------------------------------------------------------------------------------ schema changes
+
+    def begin_change(self, effect: RunSchemaChange, connection: str) -> Reply | None:
+        """None: it is under way."""
+        if self.is_bare or self.disk_full or self.open is not None:
+            raise CommandLost("the mark cannot be written")
+        if (self.epoch, self.owner, self.applied) != (effect.epoch, effect.owner, effect.applied_timestamp):
+            return Misplaced(self.status())
+        if self.was_made(effect.intent_timestamp):
+            return SchemaChanged(Executed(0, 0))
+        self.mark = (effect.intent_timestamp, len(self.schema))
+        self.changing[connection] = effect
+        return None
+
+    def was_made(self, intent_timestamp: int) -> bool:
+        """Whether the marked change was made before."""
+        return self.mark[0] == intent_timestamp and len(self.schema) > self.mark[1]
+
+    def end_change(self, connection: str) -> Reply:
+        sql = self.changing.pop(connection).sql
+        key = key_of(sql)
+        if self.disk_full:
+            return SchemaChanged(DISK_FULL)
+        if key.startswith("bad") or any(key_of(made) == key for made in self.schema):
+            return SchemaChanged(DUPLICATE)
+        self.schema.append(sql)
+        return SchemaChanged(Executed(0, 0))
+
+    def abandon_change(self, connection: str, is_made: Callable[[], bool]) -> None:
+        """Its connection or its server ends: it is made whole at the last moment, or not at all."""
+        if connection in self.changing:
+            if is_made():
+                self.end_change(connection)
+            self.changing.pop(connection, None)
+
+    def _end_mark(self, batch: Batch) -> None:
+        if batch.change is not None and batch.change.step is not ChangeStep.INTENT:
+            self.mark = (0, len(self.schema))

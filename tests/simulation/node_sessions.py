@@ -7,7 +7,8 @@ all.
 
 Hard case: the fence. It opens its connections first and looks afterwards, so all of them lead to the server that was looked
 at; and where it finds its lock held, it ends every connection but its own, with whatever they had still to do. In any case it
-ends the copiers of others, so nobody's late command wipes a node that it has.
+ends the copiers of others, so nobody's late command wipes a node that it has, and their schema changes, which are then over,
+made or not.
 
 A copy takes its time: the node is bare first, then all that is durable is the donor's, and the server starts anew.
 """
@@ -31,16 +32,18 @@ from replication.effects import (
     NodeEffect,
     ReadLog,
     ReadPositions,
+    RunSchemaChange,
     StoreRows,
     TruncateLog,
 )
 from replication.events import Event, NodeFailed, NodeReplied
-from replication.replies import CopyEnded, Fenced
+from replication.replies import CopyEnded, Fenced, Reply
 from replication.values import Certainty
 
 LOCK_WAIT_NS = 2_000 * MS
 COPY_TIMEOUT_NS = 3_000 * MS
 COPY_NS_MAX = 600 * MS
+CHANGE_NS_MAX = 300 * MS
 RESTART_NS = 100 * MS
 CHANNELS = {
     Fence: Channel.CONTROL,
@@ -51,6 +54,7 @@ CHANNELS = {
     MeasureLog: Channel.LOG,
     TruncateLog: Channel.LOG,
     CopyData: Channel.COPIER,
+    RunSchemaChange: Channel.SCHEMA,
 }
 """Everything else goes over the writer."""
 
@@ -139,9 +143,9 @@ class Line:
         self.coordinator = coordinator
         self._server = server
         self._opened = 0
-        channels = (Channel.WRITER, Channel.CONTROL, Channel.LOG, Channel.COPIER)
+        channels = (Channel.WRITER, Channel.CONTROL, Channel.LOG, Channel.COPIER, Channel.SCHEMA)
         self._sessions = {channel: Session(channel) for channel in channels}
-        self.writer, self.control, self.log, self.copier = self._sessions.values()
+        self.writer, self.control, self.log, self.copier, self.schema = self._sessions.values()
         self.on_the_way = 0
         """Commands that were sent and have not been executed yet."""
 
@@ -151,6 +155,7 @@ class Line:
         session = self._sessions[CHANNELS.get(type(effect), Channel.WRITER)]
         if isinstance(effect, Fence):
             self._close(self.writer)
+            self._close(self.schema)
         session.waiting.append(effect)
         self._next(session)
 
@@ -173,7 +178,7 @@ class Line:
             return
         else:
             self._transmit(command)
-        timeout_ns = COPY_TIMEOUT_NS if isinstance(command.effect, CopyData) else TIMEOUT_NS
+        timeout_ns = COPY_TIMEOUT_NS if isinstance(command.effect, CopyData | RunSchemaChange) else TIMEOUT_NS
         world.at(world.now_ns + timeout_ns, lambda: world.on(self.coordinator, lambda: self._timed_out(command)))
 
     def _transmit(self, command: Command) -> None:
@@ -264,8 +269,9 @@ class Line:
             self.control.connection = self._open(Channel.CONTROL, run)
         if self.copier.connection is None:
             self.copier.connection = self._open(Channel.COPIER, run)
-        self._hang_up(self.writer.connection)
-        self.writer.connection = self._open(Channel.WRITER, run)
+        for session in (self.writer, self.schema):
+            self._hang_up(session.connection)
+            session.connection = self._open(session.channel, run)
         if self.log.connection is None:
             self.log.connection = self._open(Channel.LOG, run)
         self._transmit(fence)
@@ -340,6 +346,11 @@ class Line:
         if isinstance(effect, CopyData):
             self._copy(connection, command, effect)
             return
+        if isinstance(effect, RunSchemaChange):
+            self._change(connection, command, effect, dies=bool(dies))
+            return
+        if isinstance(effect, Fence) and server.node.accepts(effect):
+            self._end_other_changes()
         is_locked = server.node.open is not None
         event: Event
         try:
@@ -394,6 +405,45 @@ class Line:
         event = NodeReplied(name, number, reply) if reply is not None else failure
         self._answer(connection.channel, lambda: self._ended(command, event))
 
+    def _change(self, connection: Connection, command: Command, effect: RunSchemaChange, *, dies: bool) -> None:
+        """A schema change takes its time, and is over when its connection or its server is."""
+        world, server = self._world, self._server
+        node, event = server.node, None
+        try:
+            reply = node.begin_change(effect, connection.name)
+        except CommandLost as lost:
+            event = NodeFailed(server.name, effect.command, Certainty.NOT_APPLIED, str(lost))
+            self._answer(connection.channel, lambda: self._ended(command, event))
+            return
+        if reply is not None:
+            self._tell(connection, command, reply)
+            return
+        connection.paused = True
+        if dies:
+            world.happened("a node died in a schema change")
+            world.crash_node(server.name, 100 * MS)
+
+        def end() -> None:
+            if server.frozen_until_ns > world.now_ns:
+                world.at(server.frozen_until_ns + world.within(MS), end)
+                return
+            connection.paused = False
+            if connection.name not in server.node.changing:
+                self._answer(connection.channel, lambda: self._broken(command, connection))
+            else:
+                self._tell(connection, command, server.node.end_change(connection.name))
+            self._go_on(connection)
+
+        world.at(world.now_ns + MS + world.within(CHANGE_NS_MAX), end)
+
+    def _tell(self, connection: Connection, command: Command, reply: Reply) -> None:
+        event = NodeReplied(self._server.name, command.effect.command, reply)
+        self._world.executed(self._server, command.effect, event)
+        self._answer(connection.channel, lambda: self._ended(command, event))
+
+    def _end_other_changes(self) -> None:
+        self._kill_the_others(lambda connection: connection.channel is Channel.SCHEMA)
+
     def _end_other_copiers(self) -> None:
         self._kill_the_others(lambda connection: connection.channel is Channel.COPIER)
 
@@ -402,9 +452,17 @@ class Line:
         for connection in self._connections:
             if connection not in ours and not connection.broken and are_meant(connection):
                 connection.broken = True
+                self._abandon_change(connection)
                 for command in connection.inbox:
                     if command is not None:
                         self._world.happened("a fence ended a connection with a command still to be executed")
+
+    def _abandon_change(self, connection: Connection) -> None:
+        world, server = self._world, self._server
+        if connection.name in server.node.changing:
+            world.happened("a fence ended a schema change under way")
+            server.node.abandon_change(connection.name, lambda: world.within(2) == 1)
+            world.replaced(server.name)
 
     def _note(self, command: Command, event: Event) -> None:
         """Faults that were asked for must really happen: a test wants to see each of these."""

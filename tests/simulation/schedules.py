@@ -123,14 +123,16 @@ def play(world: World) -> None:
 
 
 def ask(world: World, number: int) -> None:
-    """Clients send up to three writes and a read. Some keys are used twice: the second is refused."""
+    """Clients send up to three writes or schema changes and a read. Some keys are used twice: the second is refused."""
     chance = world.random
     for _ in range(chance.randrange(4)):
         if not world.alive:
             return  # perhaps it was killed in the middle of the write before
-        kind = "bad" if chance.random() < 0.1 else "row"
+        changes_schema = chance.random() < 0.05
+        kind = "bad" if chance.random() < 0.1 else "column" if changes_schema else "row"
         key = chance.randrange(max(0, number - 3), number + 1) if chance.random() < 0.1 else chance.randrange(1 << 40)
-        world.write(f"{kind}-{key} by {number}-{chance.randrange(1 << 40)}", chance.choice(world.alive))
+        sql = f"{kind}-{key} by {number}-{chance.randrange(1 << 40)}"
+        world.write(sql, chance.choice(world.alive), changes_schema=changes_schema)
     if world.alive:
         world.read(chance.choice(world.alive))
 
@@ -164,6 +166,9 @@ def is_at_rest(world: World) -> bool:
         and not world.late_commands
         and all(node.state is NodeState.LEVEL and node.member for node in state.nodes.values())
         and all(len(server.node.data) == committed for server in world.servers.values())
+        and all(server.node.schema == world.invariants.changes for server in world.servers.values())
+        and replicator.writes.changes.open is None
+        and not replicator.writes.changes.pending
         and replicator.writes.batch is None
         and not replicator.writes.pending
     )

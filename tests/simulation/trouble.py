@@ -13,7 +13,17 @@ from partitions import BOTH, Partitions
 from simulated_processes import Coordinator
 from world import World
 
-from replication.effects import Admit, CommitBatch, ConfirmEpoch, CopyData, ExecuteBatch, Fence, PrepareRow, StoreRows
+from replication.effects import (
+    Admit,
+    CommitBatch,
+    ConfirmEpoch,
+    CopyData,
+    ExecuteBatch,
+    Fence,
+    PrepareRow,
+    RunSchemaChange,
+    StoreRows,
+)
 
 Fault = Callable[["Trouble"], None]
 
@@ -102,6 +112,8 @@ class Trouble(DiskHarm, Partitions):
             ConfirmEpoch,
             CopyData,
             CopyData,
+            RunSchemaChange,
+            RunSchemaChange,
         )
         span_ns, draw = self.duration_ns, self.chance.randrange(7)
 

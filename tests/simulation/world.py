@@ -247,6 +247,8 @@ class World:
     def crash_node(self, name: str, for_ns: int) -> None:
         self.note(name, "is killed for", for_ns)
         server = self.servers[name]
+        for connection in list(server.node.changing):
+            server.node.abandon_change(connection, lambda: self.within(2) == 1)
         server.node.crash()
         server.node.disk_full = False
         server.run += 1
@@ -270,13 +272,14 @@ class World:
 
     # ------------------------------------------------------------------------------------------ clients
 
-    def write(self, sql: str, coordinator: Coordinator) -> None:
+    def write(self, sql: str, coordinator: Coordinator, *, changes_schema: bool = False) -> None:
         self._last_id += 1
         request_id = self._last_id
         self.history.writes[request_id] = Write(sql, self.now_ns)
 
         def arrive() -> None:
-            request = Request(request_id, sql, True, False, 0, self.now_ns + DEADLINE_NS)
+            deadline_ns = self.now_ns + DEADLINE_NS
+            request = Request(request_id, sql, not changes_schema, False, 0, deadline_ns, changes_schema)
             self.event(coordinator, WriteArrived(request))
 
         self.on(coordinator, arrive)
@@ -321,12 +324,13 @@ class World:
                 again = lambda: self._ask_for_leave(coordinator, effect.read_id)  # noqa: E731
                 self.at(self.now_ns, lambda: self.on(coordinator, again))
                 return
-            seen, entries = server.node.applied, len(server.node.data)
-            self._trip(ends, Direction.TO_COORDINATOR, lambda: self.on(coordinator, lambda: answer(seen, entries)))
+            seen, entries, changes = server.node.applied, len(server.node.data), tuple(server.node.schema)
+            answered = lambda: self.on(coordinator, lambda: answer(seen, entries, changes))  # noqa: E731
+            self._trip(ends, Direction.TO_COORDINATOR, answered)
 
-        def answer(seen: int, entries: int) -> None:
+        def answer(seen: int, entries: int, changes: tuple[str, ...]) -> None:
             read.allowed_from, read.seen, read.entries, read.node = effect.applied_timestamp, seen, entries, effect.node
-            read.answered_ns = self.now_ns
+            read.changes, read.answered_ns = changes, self.now_ns
 
         self._trip(ends, Direction.TO_NODE, look)
 

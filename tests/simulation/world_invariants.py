@@ -7,6 +7,8 @@ nothing); so is all before it.
   one owner      an epoch has one coordinator that got past the counting of nodes
   log matching   two rows of one position are the same row, and so is all before them
   no fork        a row becomes committed only as a continuation of all that is committed
+  changed        a node's schema is exactly the changes that are done up to its applied timestamp, and at most one more, whose
+                 intent is committed and did not fail
   applied        a node's data is exactly the committed entries up to its applied timestamp (so equal data at equal timestamps)
   never lost     the most complete log of any election quorum of members has everything committed
   acknowledged   what is acknowledged is committed, at that very place
@@ -17,7 +19,7 @@ Only what changed is looked at: a schedule stays fast.
 from model_node import ModelNode
 from simulated_processes import Server
 
-from replication.log import LOG_BEGIN, Entry, LogRow, Position, batch_of, check_chain, end_after
+from replication.log import LOG_BEGIN, ChangeStep, Entry, LogRow, Position, batch_of, check_chain, end_after
 from replication.quorum import QuorumSizes
 
 
@@ -55,6 +57,11 @@ class WorldInvariants:
         """Committed, in order."""
         self.entries_until: dict[int, int] = {0: 0}
         """Last timestamp of a committed row -> entries up to there."""
+        self.changes: list[str] = []
+        """Schema changes that are done, in order."""
+        self.changes_until: dict[int, int] = {0: 0}
+        self._intents: dict[str, ChangeStep] = {}
+        """Of all committed schema changes: how far each has come."""
         self.place: dict[str, int] = {}
         """Statement of a committed entry -> its timestamp."""
         self.committed_ns: dict[str, int] = {}
@@ -88,6 +95,7 @@ class WorldInvariants:
             for row in node.log:
                 self._counted(node, row, now_ns)
         self._applied(node, disk)
+        self._changed(node)
         self._never_lost()
 
     def _stored(self, node: ModelNode, disk: Disk, index: int, now_ns: int) -> None:
@@ -132,8 +140,41 @@ class WorldInvariants:
                 self.entries.append(entry)
                 self.place[entry.sql] = entry.timestamp
                 self.committed_ns[entry.sql] = now_ns
+            self._note_change(each, now_ns)
+            self.changes_until[each.last_timestamp] = len(self.changes)
             self.entries_until[each.last_timestamp] = len(self.entries)
         self.committed_end = row.position
+
+    def _note_change(self, row: LogRow, now_ns: int) -> None:
+        change = batch_of(row).change
+        if change is None:
+            return
+        self._intents[change.sql] = change.step
+        if change.step is ChangeStep.DONE:
+            self.changes.append(change.sql)
+            self.place[change.sql], self.committed_ns[change.sql] = row.last_timestamp, now_ns
+        elif change.step is ChangeStep.FAILED:
+            for server in self._servers.values():
+                if server.node.is_member and change.sql in server.node.schema:
+                    raise InvariantBroken(
+                        f"changed: {server.node.name} made {change.sql}, which is said to have failed"
+                    )
+
+    def place_of_change(self, sql: str) -> int:
+        """Where it is in the log; behind everything, if its outcome is not known yet; 0: it was not made."""
+        if self._intents.get(sql) is ChangeStep.INTENT:
+            return self.committed_end.timestamp + 1
+        return self.place.get(sql, 0)
+
+    def _changed(self, node: ModelNode) -> None:
+        until = self.changes_until[node.applied]
+        more = node.schema[until:]
+        known = [sql for sql in more if self._intents.get(sql, ChangeStep.FAILED) is not ChangeStep.FAILED]
+        expected = self.changes[until : until + len(more)] or known
+        if node.schema[:until] != self.changes[:until] or len(more) > 1 or more != expected:
+            raise InvariantBroken(
+                f"changed: {node.name} has made {node.schema}; up to {node.applied} there are {self.changes[:until]}"
+            )
 
     def _applied(self, node: ModelNode, disk: Disk) -> None:
         expected = self.entries_until.get(node.applied)

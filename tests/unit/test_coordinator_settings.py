@@ -9,6 +9,7 @@ PASSWORDS = {
     "COORDINATOR_DB_PASSWORD": "secret-c",
     "READER_DB_PASSWORD": "secret-r",
     "CLONER_DB_PASSWORD": "secret-l",
+    "DDL_DB_PASSWORD": "secret-d",
 }
 
 

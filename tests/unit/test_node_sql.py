@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from node_effects import NODE, NOW_US, execute, prepare, row_of, rows_of, store
 
 from adapters import node_sql
-from adapters.mysql_node import outcome_of
 from adapters.mysql_session import ServerError
+from adapters.outcomes import outcome_of
 from replication.log import EMPTY_LOG_END, LOG_BEGIN, Batch, Entry, Position, end_after, next_row
 from replication.values import Disturbed, Rejected, Request
 
@@ -93,7 +93,7 @@ def test_a_seed_is_pinned_for_a_request_that_uses_it_only() -> None:
 
 def test_a_row_is_written_byte_for_byte() -> None:
     row = row_of(EMPTY_LOG_END, 3, Entry(5, "INSERT 'größe; --'", 1))
-    values = f"(5, 5, 3, 0, 0, 1, {len(row.payload)}, {NOW_US}, x'{row.payload.hex()}', x'{row.checksum.hex()}')"
+    values = f"(5, 5, 3, 0, 0, 1, {len(row.payload)}, {NOW_US}, x'{row.payload.hex()}', x'{row.checksum.hex()}', 0)"
     assert node_sql.insert_rows([row]).endswith(f"VALUES {values}")
     assert node_sql.insert_rows([row, row]).endswith(f"VALUES {values}, {values}")
 
