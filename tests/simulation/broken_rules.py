@@ -12,19 +12,20 @@ from model_node import ModelNode, OpenTransaction
 from model_timestamps import ModelTimestampServer
 
 import replication.election
-from replication.batch_under_way import Stage
-from replication.effects import Admit, CommitBatch, Fail, Fence
+from replication.batch_under_way import BatchUnderWay, Stage
+from replication.effects import Admit, CommitBatch, Fail, Fence, RunSchemaChange
 from replication.election import Election, ElectionStep
 from replication.events import ReadArrived
-from replication.log import LogRow, LogWindow, Position, end_after
+from replication.log import Batch, ChangeStep, LogRow, LogWindow, Position, SchemaChange, batch_of, end_after
 from replication.progress import NodeProgress, NodeState
 from replication.quorum import QuorumSizes, rank_candidates
 from replication.reads import ReadPath, Waiter
 from replication.replicator import Replicator
 from replication.replies import Fenced, Outbid, PositionsRead, Reply
+from replication.schema_changes import SchemaChanges
 from replication.shipping import Shipping
 from replication.timestamps import TimestampStock
-from replication.values import NodeStatus
+from replication.values import NodeStatus, Outcome
 from replication.write_path import WritePath
 
 Patch = tuple[Any, str, Any]
@@ -238,6 +239,55 @@ def hold_answers_failed(self: WritePath) -> None:
 HOLD = WritePath.hold
 
 
+# ---------------------------------------------------------------------------------------------- schema changes
+
+
+def change_before_the_intent(self: SchemaChanges, timestamps: TimestampStock) -> BatchUnderWay | None:
+    """The master makes the change while its intent is still on its way to a quorum."""
+    batch, state = NEXT_CHANGE(self, timestamps), self._state
+    if batch is not None and batch.change is not None and batch.change.step is ChangeStep.INTENT:
+        command, change, master = state.next_command(), batch.change, state.master_progress
+        applied, intent = master.applied_timestamp, change.intent_timestamp
+        state.emit(
+            RunSchemaChange(master.name, command, state.epoch, state.owner, applied, intent, change.now_us, change.sql)
+        )
+    return batch
+
+
+NEXT_CHANGE = SchemaChanges.next_batch
+
+
+def forget_the_open_change(self: SchemaChanges) -> bool:
+    """The new master goes on as if nobody had begun anything."""
+    self._is_new_epoch = False
+    self.open = None
+    self._is_free()
+    return False
+
+
+def give_an_adopted_change_up(self: SchemaChanges, outcome: Outcome) -> str:
+    """What this master cannot do is said to have failed, though an earlier one may have done it."""
+    assert self.open is not None
+    self.open.outcome = outcome
+    return ""
+
+
+def read_before_the_change(self: SchemaChanges) -> None:
+    EPOCH_BEGAN(self)
+    self._reads.waits_for_change = False
+
+
+EPOCH_BEGAN = SchemaChanges.epoch_began
+
+
+def pass_over_a_change(
+    node: NodeProgress, rows: tuple[LogRow, ...], committed: int
+) -> tuple[tuple[tuple[LogRow, Batch], ...], SchemaChange | None]:
+    """A replica applies the row that says that the master has changed the schema, and does nothing."""
+    wanted = (row for row in rows if node.applied_timestamp < row.last_timestamp <= committed)
+    return tuple((row, batch_of(row)) for row in wanted), None
+
+
 # ---------------------------------------------------------------------------------------------- reads
 
 
@@ -267,6 +317,13 @@ def join_the_round_under_way(self: ReadPath, read: ReadArrived) -> None:
 
 
 ARRIVED = ReadPath.arrived
+
+
+def read_behind_a_change(self: ReadPath) -> list[NodeProgress]:
+    """A replica is read at while the master may show a schema change that is not reported yet."""
+    if self._state.schema_in_flux:
+        return read_behind_the_master(self)
+    return LEVEL_NODES(self)
 
 
 def read_behind_the_master(self: ReadPath) -> list[NodeProgress]:

@@ -36,6 +36,7 @@ from replication.log import LogWindow
 from replication.progress import NodeProgress
 from replication.reads import ReadPath
 from replication.replicator import Replicator
+from replication.schema_changes import SchemaChanges
 from replication.shipping import Shipping
 from replication.timestamps import TimestampStock
 from replication.write_path import WritePath
@@ -123,6 +124,15 @@ VARIANTS = (
     Variant("a held batch is known by its timestamp", 339, ((WritePath, "fate_read", rules.fate_by_timestamp),)),
     Variant("a held batch is said to have failed", 0, ((WritePath, "hold", rules.hold_answers_failed),)),
     Variant("rows are passed over", 408, ((Shipping, "_store", rules.pass_over_rows),)),
+    # schema changes
+    Variant("a change before its intent", 0, ((SchemaChanges, "next_batch", rules.change_before_the_intent),)),
+    Variant("a change is made again", 0, ((ModelNode, "was_made", lambda *_: False),)),
+    Variant("an open change is forgotten", 0, ((SchemaChanges, "adopt", rules.forget_the_open_change),)),
+    Variant("an adopted change is given up", 0, ((SchemaChanges, "executed", rules.give_an_adopted_change_up),)),
+    Variant("a replica passes over a change", 0, ((Shipping, "_appliable", staticmethod(rules.pass_over_a_change)),)),
+    Variant("a fence leaves the changes of others", 0, ((Line, "_end_other_changes", lambda _: None),)),
+    Variant("reads do not wait for an open change", 0, ((SchemaChanges, "epoch_began", rules.read_before_the_change),)),
+    Variant("a replica is read behind a change", 0, ((ReadPath, "_level_nodes", rules.read_behind_a_change),)),
     # timestamps
     Variant("timestamps that do not grow", 0, ANY_NUMBERS),
     Variant("timestamps from memory", 0, ((ModelTimestampServer, "restart", rules.restart_from_memory), *ANY_NUMBERS)),
