@@ -21,7 +21,10 @@ SESSION = (
     "SET SESSION autocommit = 0, time_zone = '+00:00', foreign_key_checks = 1, unique_checks = 1,"
     " sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
     "NO_ENGINE_SUBSTITUTION', group_concat_max_len = 1048576, innodb_lock_wait_timeout = 2, sql_safe_updates = 0,"
-    " transaction_isolation = 'READ-COMMITTED', collation_connection = 'utf8mb4_0900_ai_ci', div_precision_increment = 4"
+    " transaction_isolation = 'READ-COMMITTED', collation_connection = 'utf8mb4_0900_ai_ci', div_precision_increment = 4,"
+    " lc_time_names = 'en_US', default_week_format = 0, block_encryption_mode = 'aes-128-ecb', max_sort_length = 1024,"
+    " cte_max_recursion_depth = 1000, sql_select_limit = 18446744073709551615, optimizer_switch = 'default',"
+    " default_collation_for_utf8mb4 = 'utf8mb4_0900_ai_ci'"
 )
 """Every variable that a statement's result may depend on, said out loud. READ-COMMITTED: a guard that waited for the lock
 must see what its former holder committed."""
