@@ -60,13 +60,12 @@ def _node(node: NodeProgress, is_master: bool, state: ReplicationState) -> dict[
 
 
 def _state_of(node: NodeProgress, state: ReplicationState) -> str:
-    """The node's state; how far it has come, while it is filled with rows that are not in memory any more."""
-    behind = node.log_end is not None and not state.window.covers(node.log_end.timestamp)
-    if node.state is NodeState.LEVEL and (behind or not node.member):
+    """The node's state; how far it has come, while it is behind or on trial."""
+    if node.state is not NodeState.LEVEL:
+        return node.state.value
+    if node.applied_timestamp < state.committed_before or not node.member:
         return f"catching-up {100 * node.applied_timestamp // max(1, state.committed_timestamp)} %"
-    if node.state is NodeState.LEVEL and node.change_command is not None:
-        return "changing-schema"
-    return node.state.value
+    return "level" if node.change_command is None else "changing-schema"
 
 
 def why_not_writable(replicator: Replicator) -> str:

@@ -137,6 +137,7 @@ class Replicator:
         if state.phase is Phase.STARTING:
             self.election.begin("the coordinator starts")
             return
+        state.note_committed()
         self.writes.expire()
         self.reads.expire()
         if state.phase is Phase.DEPOSED:

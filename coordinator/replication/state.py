@@ -11,6 +11,7 @@ from replication.progress import NodeProgress, NodeState
 from replication.quorum import QuorumSizes
 
 MILLISECOND_NS = 1_000_000
+BEHIND_NS = 1_000 * MILLISECOND_NS
 
 
 class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +74,9 @@ class ReplicationState:
         self.window = LogWindow(EMPTY_LOG_END, settings.window_bytes_max)
         self.committed_timestamp = 0
         self.committed_at_ns = 0
+        self.committed_before = 0
+        """What was committed a second ago or longer: a node that has not applied that is behind."""
+        self._noted = (0, 0)
         self.schema_version = 0
         """Grows whenever the schema may become another: with each epoch, and before a schema change is executed."""
         self.schema_in_flux = False
@@ -83,6 +87,12 @@ class ReplicationState:
         self.wall_us = 0
         self.last_command = 0
         self._effects: list[Effect] = []
+
+    def note_committed(self) -> None:
+        """Called several times a second."""
+        noted_ns, timestamp = self._noted
+        if self.now_ns - noted_ns >= BEHIND_NS:
+            self.committed_before, self._noted = timestamp, (self.now_ns, self.committed_timestamp)
 
     # ------------------------------------------------------------------------------------------ effects
 

@@ -26,6 +26,7 @@ from history import History, Outcome
 from history_checks import Totals, check_all
 from log_entries import end_of_log, entries_after
 from recording_client import Connection
+from schema_workload import HAPPENED_BEFORE_ERRNOS, SchemaWorkload
 from workload import RoundKeys, Workload
 
 from cluster_layout import NODES
@@ -74,13 +75,14 @@ class RoundReport:
 
 
 async def _run_statements(cluster: FaultCluster, statements: list[str]) -> None:
-    """Statements that may be run twice: one that was taken although its answer was lost answers 409."""
+    """Statements that may be run twice: one that was taken although its answer was lost answers 409, or says that what it
+    was to drop is not there."""
     connection = Connection(cluster.handle.port("coordinator"))
     deadline_s = time.monotonic() + WRITES_AGAIN_S
     for sql in statements:
         while True:
             status, body = await connection.query(sql)
-            if status in (200, 409):
+            if status in (200, 409) or body.get("error", {}).get("errno") in HAPPENED_BEFORE_ERRNOS:
                 break
             assert time.monotonic() < deadline_s, f"{sql[:80]}: {status} {body}"
             await asyncio.sleep(0.1)
@@ -126,13 +128,15 @@ async def run_round(
     await _run_statements(cluster, keys.statements_that_make_them())
     workload = Workload(cluster.handle.port("coordinator"), keys, f"{seed}/{planned.number}", clients)
     report.history = workload.history
-    running = asyncio.create_task(workload.run())
+    changes = SchemaWorkload(cluster.handle.port("coordinator"), f"{seed}/{planned.number}")
+    running = asyncio.gather(workload.run(), changes.run())
     try:
         await _acknowledged_more(workload, CALM_WRITES)
         await _strike(cluster, planned, report)
         await _acknowledged_more(workload, CALM_WRITES)
     finally:
         workload.stop()
+        changes.stop()
         await running
     await asyncio.to_thread(_nobody_ended_by_itself, cluster, set())
     began_s = time.monotonic()
@@ -147,9 +151,12 @@ async def run_round(
     entries = await asyncio.to_thread(entries_after, cluster.handle, NODES[0].name, log_begin)
     anomalies = await asyncio.to_thread(check_all, workload.history, entries)
     totals.count(workload.history, anomalies)
-    if anomalies or workload.oddities:
-        raise Anomalous("\n".join([*map(str, anomalies), *workload.oddities]))
+    wrong = await asyncio.to_thread(changes.check, cluster.handle, NODES[0].name)
+    totals.count_changes(changes.acknowledged, len(wrong))
+    if anomalies or workload.oddities or wrong:
+        raise Anomalous("\n".join([*map(str, anomalies), *workload.oddities, *wrong]))
     await _run_statements(cluster, keys.statements_that_remove_them())
+    await _run_statements(cluster, changes.statements_that_remove_them(cluster.handle, NODES[0].name))
 
 
 async def play(
