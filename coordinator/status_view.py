@@ -62,7 +62,7 @@ def _node(node: NodeProgress, is_master: bool, state: ReplicationState) -> dict[
 def _state_of(node: NodeProgress, state: ReplicationState) -> str:
     """The node's state; how far it has come, while it is behind or on trial."""
     if node.state is not NodeState.LEVEL:
-        return node.state.value
+        return str(node.state.value)
     if node.applied_timestamp < state.committed_before or not node.member:
         return f"catching-up {100 * node.applied_timestamp // max(1, state.committed_timestamp)} %"
     return "level" if node.change_command is None else "changing-schema"
