@@ -207,7 +207,8 @@ class MySQLNode:
     async def _is_bare(self) -> bool:
         """Whether the server has none of our tables: a copy was cut short, or it was made by somebody else's hand."""
         try:
-            await self._control.run([node_sql.FENCE, "COMMIT"], self._timeouts.fence_s)
+            # over a connection that may hang since long: a new one is opened the sooner
+            await self._control.run([node_sql.FENCE, "COMMIT"], self._timeouts.confirm_s)
         except ServerError as error:
             if error.errno not in NOTHING_THERE_ERRNOS:
                 raise

@@ -74,6 +74,8 @@ class NodeProgress:
         """It can apply nothing more before it has executed this schema change; 0: none."""
         self.executed_change = 0
         """The schema change that it has executed last, where its outcome was not applied yet."""
+        self.asked_ns = 0
+        """When its last Fence was sent."""
         self.retry_at_ns = 0
         self.failures = 0
         """Since it last did what it was for: it may be fenced again and again, and store nothing, because its disk is full."""

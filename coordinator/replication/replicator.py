@@ -285,7 +285,7 @@ class Replicator:
             self._try_newcomers()
         elif self.state.phase is Phase.ELECTING and self.election.stored():
             self.writes.serve()
-            self.reads.start_round()
+            self.reads.serve()
             self._try_newcomers()
 
     def _try_newcomers(self) -> None:
@@ -320,6 +320,11 @@ class Replicator:
             self.writes.changes.read_command,
         )
         is_measure = self.retention.failed(event.command)
+        if event.command == node.confirm_command and node.state in (NodeState.FENCING, NodeState.COPYING):
+            # it was asked over an older connection: what is under way tells more
+            node.confirm_command = None
+            self.reads.node_lost(node.name)
+            return
         expected = (node.command, node.change_command, node.confirm_command, node.truncate_command)
         if is_lookup or is_measure or event.command in expected:
             self._lose(node, event.reason)
@@ -363,6 +368,8 @@ class Replicator:
         node.command = None
         if state.phase is Phase.ELECTING:
             node.state = NodeState.AWAY
+            node.confirm_command = None
+            self.reads.node_lost(node.name)
             node.reason = f"it is in epoch {epoch}"
             node.retry_at_ns = state.now_ns + state.settings.retry_ns
             if epoch >= state.epoch:

@@ -49,6 +49,7 @@ class Shipping:
         state = self._state
         node.state = NodeState.FENCING
         node.forget_change()
+        node.asked_ns = state.now_ns
         node.command = state.next_command()
         state.emit(Fence(node.name, node.command, state.epoch, state.owner))
 
