@@ -186,18 +186,31 @@ class Election:
 
     @property
     def wake_at_ns(self) -> int | None:
+        state = self._state
         if self._begin_again_at_ns is not None:
             return self._begin_again_at_ns
+        bare = [node for node in state.nodes.values() if node.state is NodeState.BARE]
+        times = [node.asked_ns + state.settings.retry_ns_max for node in bare]
         if self.step is ElectionStep.FENCING:
-            grace_ends = self._fence_began_ns + self._state.settings.fence_grace_ns
-            return grace_ends if grace_ends > self._state.now_ns else self._look_again_at_ns
-        return None
+            grace_ends = self._fence_began_ns + state.settings.fence_grace_ns
+            times.append(grace_ends if grace_ends > state.now_ns else self._look_again_at_ns)
+        return min(times, default=None)
+
+    def _look_at_the_bare(self) -> None:
+        """Somebody else's copy may be complete by now, and have a vote."""
+        state = self._state
+        for node in state.nodes.values():
+            if node.state is NodeState.BARE and state.now_ns >= node.asked_ns + state.settings.retry_ns_max:
+                self._shipping.fence(node)
 
     def woken(self) -> None:
         state = self._state
-        if self._begin_again_at_ns is not None and state.now_ns >= self._begin_again_at_ns:
+        if self._begin_again_at_ns is None:
+            self._look_at_the_bare()
+        elif state.now_ns >= self._begin_again_at_ns:
             self._fence_all()
-        elif self.step is ElectionStep.FENCING:
+            return
+        if self.step is ElectionStep.FENCING:
             self.consider()
             if self.step is ElectionStep.FENCING and state.now_ns >= self._look_again_at_ns:
                 # another coordinator may have come meanwhile, levelled the nodes, and died

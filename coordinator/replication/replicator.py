@@ -35,6 +35,7 @@ from replication.replies import (
     BatchExecuted,
     BatchRolledBack,
     CopyEnded,
+    CopyNoted,
     Diverged,
     EpochSeen,
     Fenced,
@@ -193,6 +194,10 @@ class Replicator:
             node.change_command = None
             self._change_ended(node, reply)
             return
+        if self.copying.noted(command, written=isinstance(reply, CopyNoted)):
+            if not isinstance(reply, CopyNoted):
+                self._lose(node, "its fence or its note of copies is not where it was left")
+            return
         if node.command != command:
             return  # of an epoch or a connection that is over
         node.command = None
@@ -230,6 +235,7 @@ class Replicator:
             case BatchRolledBack():
                 self.writes.rolled_back()
             case Admitted():
+                node.copy_note, node.copy_note_is_ours = "", False
                 if self.election.admitted(command):
                     pass
                 elif node.state is NodeState.MATCHING:
@@ -319,7 +325,7 @@ class Replicator:
             self.writes.fate_command,
             self.writes.changes.read_command,
         )
-        is_measure = self.retention.failed(event.command)
+        is_measure = self.retention.failed(event.command) or self.copying.noted(event.command, written=False)
         if event.command == node.confirm_command and node.state in (NodeState.FENCING, NodeState.COPYING):
             # it was asked over an older connection: what is under way tells more
             node.confirm_command = None

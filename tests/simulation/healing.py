@@ -31,6 +31,7 @@ SHIPPED = CoordinatorSettings(
     coordinator_db_password=SECRET,  # type: ignore[arg-type]
     reader_db_password=SECRET,  # type: ignore[arg-type]
     cloner_db_password=SECRET,  # type: ignore[arg-type]
+    ddl_db_password=SECRET,  # type: ignore[arg-type]
 )
 AS_SHIPPED = Patience(
     connect_ns=SHIPPED.connect_timeout_ms * MS,

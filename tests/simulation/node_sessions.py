@@ -30,6 +30,7 @@ from replication.effects import (
     Fence,
     MeasureLog,
     NodeEffect,
+    NoteCopy,
     ReadLog,
     ReadPositions,
     RunSchemaChange,
@@ -47,6 +48,7 @@ RESTART_NS = 100 * MS
 CHANNELS = {
     Fence: Channel.CONTROL,
     Admit: Channel.CONTROL,
+    NoteCopy: Channel.CONTROL,
     ConfirmEpoch: Channel.CONTROL,
     ReadLog: Channel.LOG,
     ReadPositions: Channel.LOG,
@@ -186,7 +188,7 @@ class Line:
     def _timeout_ns(self, effect: NodeEffect) -> int:
         patience = self._world.patience
         match effect:
-            case Fence() | Admit():
+            case Fence() | Admit() | NoteCopy():
                 return patience.fence_ns
             case ConfirmEpoch():
                 return patience.confirm_ns
@@ -357,7 +359,7 @@ class Line:
         holder = self._server.node.open
         if holder is None or holder.connection == connection.name:
             return False
-        if not isinstance(command.effect, ExecuteBatch | StoreRows):
+        if not isinstance(command.effect, ExecuteBatch | NoteCopy | StoreRows):
             return False
         command.waited_for_lock_ns = command.waited_for_lock_ns or self._world.now_ns
         return self._world.now_ns - command.waited_for_lock_ns < LOCK_WAIT_NS

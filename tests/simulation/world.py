@@ -318,7 +318,7 @@ class World:
                 return
             finished = ReadFinished(effect.node, MS)
             self.at(self.now_ns, lambda: self.on(coordinator, lambda: self.event(coordinator, finished)))
-            if server.down_until_ns > self.now_ns:
+            if server.down_until_ns > self.now_ns or server.node.is_bare:
                 return
             run, opened_ns = self._readers.get(ends, (-1, 0))
             if run != server.run:
