@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS _replication.meta (
   applied_entries     BIGINT UNSIGNED  NOT NULL,
   ddl_timestamp       BIGINT UNSIGNED  NULL COMMENT 'the schema change that was begun here last and is not applied yet',
   ddl_fingerprint     CHAR(32)         NULL COMMENT 'of the data dictionary before it',
+  copy_note           VARCHAR(96)      NOT NULL DEFAULT '' COMMENT 'for which node a copy of this data is meant',
   CONSTRAINT meta_is_one_row CHECK (id = 1)
 ) ENGINE = InnoDB;
 
@@ -41,7 +42,7 @@ CREATE TABLE IF NOT EXISTS _replication.log (
   open_change         BIGINT UNSIGNED NOT NULL COMMENT 'the schema change that waits for its outcome; 0: none'
 ) ENGINE = InnoDB;
 
-INSERT IGNORE INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, NULL, NULL);
+INSERT IGNORE INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, NULL, NULL, '');
 INSERT IGNORE INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\0', 16), 0);
 
 CREATE TABLE IF NOT EXISTS distributed_db.users (

@@ -31,6 +31,7 @@ from replication.effects import (
     Fence,
     MeasureLog,
     NodeEffect,
+    NoteCopy,
     PrepareRow,
     ReadLog,
     ReadPositions,
@@ -47,6 +48,7 @@ from replication.replies import (
     BatchExecuted,
     BatchRolledBack,
     CopyEnded,
+    CopyNoted,
     Diverged,
     EpochSeen,
     Fenced,
@@ -150,6 +152,7 @@ class MySQLNode:
             MeasureLog: log.measure,
             TruncateLog: log.truncate,
             CopyData: self._copy_data,
+            NoteCopy: self._note_copy,
             ConfirmEpoch: self._confirm_epoch,
         }
 
@@ -199,15 +202,19 @@ class MySQLNode:
             await self._copier.end_others(self._timeouts.fence_s)
             await self._schema.end_others(self._timeouts.fence_s)
             executed_change = await self._schema.executed_change(mark)
-            owner = node_sql.quote(effect.owner)
-            update = f"UPDATE _replication.meta SET epoch = {effect.epoch}, owner = {owner} WHERE id = 1"
-            await self._control.run([update, "COMMIT"], self._timeouts.fence_s)
+            await self._change_meta(f"epoch = {effect.epoch}, owner = {node_sql.quote(effect.owner)}")
         return Fenced(msgspec.structs.replace(status, executed_change=executed_change))
+
+    async def _change_meta(self, assignments: str) -> None:
+        """The meta row is locked and looked at: change it and let it go."""
+        update = f"UPDATE _replication.meta SET {assignments} WHERE id = 1"
+        await self._control.run([update, "COMMIT"], self._timeouts.fence_s)
 
     async def _is_bare(self) -> bool:
         """Whether the server has none of our tables: a copy was cut short, or it was made by somebody else's hand."""
         try:
-            await self._control.run([node_sql.FENCE, "COMMIT"], self._timeouts.fence_s)
+            # over a connection that may hang since long: a new one is opened the sooner
+            await self._control.run([node_sql.FENCE, "COMMIT"], self._timeouts.confirm_s)
         except ServerError as error:
             if error.errno not in NOTHING_THERE_ERRNOS:
                 raise
@@ -251,8 +258,7 @@ class MySQLNode:
                 await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
                 return Outbid(status)
             names = f"cluster_id = {node_sql.quote(effect.cluster_id)}, node = {node_sql.quote(self.name)}"
-            update = f"UPDATE _replication.meta SET {names} WHERE id = 1"
-            await self._control.run([update, "COMMIT"], self._timeouts.fence_s)
+            await self._change_meta(f"{names}, copy_note = ''")
         return Admitted()
 
     async def _confirm_epoch(self, _: ConfirmEpoch) -> Reply:
@@ -345,6 +351,16 @@ class MySQLNode:
 
     # ------------------------------------------------------------------------------------------ copies
 
+    async def _note_copy(self, effect: NoteCopy) -> Reply:
+        async with self._control.lock:
+            status, _ = await self._lock_and_look()
+            is_ours = (status.epoch, status.owner) == (effect.epoch, effect.owner)
+            if not is_ours or status.copy_note != effect.previous:
+                await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
+                return Misplaced(status) if is_ours else Outbid(status)
+            await self._change_meta(f"copy_note = {node_sql.quote(effect.note)}")
+        return CopyNoted()
+
     async def _copy_data(self, effect: CopyData) -> Reply:
         await self._copier.copy(effect.donor)
         return CopyEnded()
@@ -367,7 +383,7 @@ def difference(storing: node_sql.Storing, results: list[StatementResult]) -> str
 def status_of(results: list[StatementResult]) -> NodeStatus:
     """Results of LOOK -> what the node says of itself."""
     meta, log_begin, log_end, tail = results[:4]
-    cluster_id, node, epoch, owner, master, committed, applied, applied_entries = meta.rows[0]
+    cluster_id, node, epoch, owner, master, committed, applied, applied_entries, copy_note = meta.rows[0]
     return NodeStatus(
         cluster_id=cluster_id,
         node=node,
@@ -380,4 +396,5 @@ def status_of(results: list[StatementResult]) -> NodeStatus:
         applied_timestamp=applied,
         applied_entries=applied_entries,
         tail=tuple(Position(epoch, timestamp) for epoch, timestamp in tail.rows),
+        copy_note=copy_note,
     )

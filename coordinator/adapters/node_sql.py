@@ -34,7 +34,7 @@ WAIT_FOR_READERS = "SET SESSION lock_wait_timeout = 15"
 
 LOCK = "SELECT id FROM _replication.meta WHERE id = 1 FOR UPDATE"
 META = (
-    "SELECT cluster_id, node, epoch, owner, master, committed_timestamp, applied_timestamp, applied_entries"
+    "SELECT cluster_id, node, epoch, owner, master, committed_timestamp, applied_timestamp, applied_entries, copy_note"
     " FROM _replication.meta WHERE id = 1"
 )
 END_COLUMNS = "epoch, last_timestamp, entries_total, bytes_total, checksum, open_change"

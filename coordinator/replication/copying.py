@@ -5,11 +5,19 @@ Remote Data"). What the copy lacks by then comes from the log like everything el
 
 Invariants. A copy is no member by itself: its meta row names the donor, so whoever fences it first writes on its disk that it
 belongs to nobody, and it counts only when it is level and a batch was committed without it. Its data is as good as the donor's;
-what the node itself had promised is gone. Only the coordinator that has begun a copy to a voter, under its own fence, lets it
-keep its vote: since then the node was bare and promised nothing, a copy is there whole or not at all, and it has the epoch that
-the node was fenced into and every row that it had stored, exactly as if the rows had been sent one by one. (Without that, a node
-that was away for long and one that lost its disk meanwhile would stop the cluster for good.) And a bare server is copied to only
-by who serves: its copy helps no election.
+what the node itself had promised is gone. But a copy to a voter keeps its vote: since it was begun, under the fence of whoever
+began it, the node was bare and promised nothing, a copy is there whole or not at all, and it has the epoch that the node was
+fenced into and every row that it had stored, exactly as if the rows had been sent one by one. (Without that, a node that was away
+for long and one that lost its disk meanwhile would stop the cluster for good.) And a bare server is copied to only by who
+serves: its copy helps no election.
+
+Who has begun the copy remembers that; for everybody else it stands in a note on the donor's disk, written before the copy
+begins, under the fence and the lock of the meta row, and copied along: "a copy of this is for replica-3". It is believed on the
+node that it names alone, and stays true while other coordinators come and go: the donor's epoch and what is committed in its log
+only grow, and a bare node promises nothing. What could make it untrue is a later copy to a node that has lost its vote meanwhile.
+So every copy has its donor's note written anew first, for nobody where it has no vote; and a note is written only in the place
+of the one that was there (each is another), so that one that comes late changes nothing. When the named node is level, the note
+is taken back: only a copy by somebody's hand could still be mistaken, which is one node with an old copy, and outvoted like that.
 
 Hard case: a coordinator that was frozen just before it sent the command. When it wakes, the node may be level in another's
 epoch, and wiping it would be a lost disk. So the command goes over a connection that the fence opened, and every fence ends the
@@ -18,9 +26,10 @@ others' connections of that kind before it takes hold.
 A copy that is cut short leaves a bare server: it answers, has no data, votes for nothing, and is copied to again.
 """
 
-from replication.effects import CopyData
+from replication.effects import CopyData, NoteCopy
 from replication.progress import NodeProgress, NodeState
 from replication.state import MILLISECOND_NS, Phase, ReplicationState
+from replication.values import NodeStatus, copy_note, copy_target
 
 PAUSE_NS = 1_000 * MILLISECOND_NS
 PAUSE_NS_MAX = 60_000 * MILLISECOND_NS
@@ -37,6 +46,10 @@ class Copying:
         self._state = state
         self._donor_seen_ns: dict[str, int] = {}
         """Node that is being filled -> when its donor was last there."""
+        self._note: NoteCopy | None = None
+        """The note that is being written."""
+        self._noted_on: NodeStatus | None = None
+        """What the donor told when it was fenced last: fenced again, it has told anew what its note is."""
         self._floors: dict[str, tuple[int, int]] = {}
         """Node that is being filled -> (what its data will hold at least, until when that is believed)."""
 
@@ -49,6 +62,8 @@ class Copying:
                 self._hold_floor(node, self._floors[node.name][0])
             elif node.state is NodeState.LEVEL and not node.member:
                 self._hold_floor(node, node.applied_timestamp)
+            if node.copy_note and self._state.phase is Phase.SERVING:
+                self._take_note_back(node)
         if any(node.state is NodeState.COPYING for node in state.nodes.values()):
             return  # one at a time: the others are needed
         wanting = [node for node in state.nodes.values() if self._may_begin(node)]
@@ -56,7 +71,8 @@ class Copying:
         for node in sorted(wanting, key=lambda node: (not node.member, node.name)):
             donor = self._donor(node)
             if donor is not None:
-                self._begin(node, donor)
+                if self._is_noted(node, donor):
+                    self._begin(node, donor)
                 return
 
     def _may_begin(self, node: NodeProgress) -> bool:
@@ -75,6 +91,47 @@ class Copying:
         ]
         master = self._state.master
         return min(level, key=lambda other: (other.name == master, -other.applied_timestamp, other.name), default=None)
+
+    # ------------------------------------------------------------------------------------------ the note
+
+    def _is_noted(self, node: NodeProgress, donor: NodeProgress) -> bool:
+        """Whether a copy of `donor` says truly whether it has `node`'s vote. If not, that is written first."""
+        target = node.name if node.copied_to_a_voter or node.member else ""
+        if donor.copy_note_is_ours and copy_target(donor.copy_note) == target:
+            return True
+        self._write_note(donor, target)
+        return False
+
+    def _write_note(self, donor: NodeProgress, target: str) -> None:
+        state = self._state
+        if self._note is not None and state.nodes[self._note.node].status is self._noted_on:
+            return  # one at a time
+        command = state.next_command()
+        self._note = NoteCopy(
+            donor.name, command, state.epoch, state.owner, donor.copy_note, copy_note(command, target)
+        )
+        self._noted_on = donor.status
+        state.emit(self._note)
+
+    def noted(self, command: int, *, written: bool) -> bool:
+        """Whether `command` was the note under way, which is on the donor's disk now, or is not."""
+        note = self._note
+        if note is None or note.command != command:
+            return False
+        self._note = None
+        donor = self._state.nodes[note.node]
+        is_fenced_anew = donor.status is not self._noted_on
+        if written and not is_fenced_anew:
+            donor.copy_note, donor.copy_note_is_ours = note.note, True
+        return not is_fenced_anew
+
+    def _take_note_back(self, donor: NodeProgress) -> None:
+        """The copy is over, and the node promises things of its own again."""
+        target = self._state.nodes.get(copy_target(donor.copy_note))
+        if target is not None and target.state is NodeState.LEVEL and donor.state is NodeState.LEVEL:
+            self._write_note(donor, "")
+
+    # ------------------------------------------------------------------------------------------ the copy
 
     def _begin(self, node: NodeProgress, donor: NodeProgress) -> None:
         state = self._state

@@ -137,6 +137,18 @@ class CopyData(NodeCommand, frozen=True):
     donor: str
 
 
+class NoteCopy(NodeCommand, frozen=True):
+    """Write on a donor's disk whose vote a copy of its data has, where its note is still `previous`.
+
+    Replies CopyNoted | Outbid | Misplaced.
+    """
+
+    epoch: int
+    owner: str
+    previous: str
+    note: str
+
+
 class ConfirmEpoch(NodeCommand, frozen=True):
     """Read the fence afresh. Replies EpochSeen."""
 
@@ -225,6 +237,7 @@ NodeEffect = (
     | MeasureLog
     | TruncateLog
     | CopyData
+    | NoteCopy
     | ConfirmEpoch
 )
 

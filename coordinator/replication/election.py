@@ -10,6 +10,7 @@ Only when *all* nodes answer and *all* logs are empty is this a new cluster: the
 """
 
 import enum
+import zlib
 from collections.abc import Sequence
 
 import msgspec
@@ -53,9 +54,11 @@ class Election:
         """Node -> the epoch and owner that outbid this attempt."""
         self._above_all = True
         self._unadmitted: dict[int, NodeProgress] = {}
-        self._in_a_row = 0
-        self._ended_ns = -(10**18)
-        """When the last election ended or was begun."""
+        self._won_in_a_row = 0
+        """Epochs that were won one after another, none of them stable."""
+        self._failed_in_a_row = 0
+        """Attempts of this election that somebody outbid, or that lost the node they rested on."""
+        self._won_at_ns = 0
         self._begin_again_at_ns: int | None = None
 
     # ------------------------------------------------------------------------------------------ fence
@@ -63,12 +66,21 @@ class Election:
     def begin(self, reason: str, *, above_all: bool = False) -> None:
         """The epoch is over, or could not be had: elect, after a pause if that happens again and again.
 
+        Epochs that are won and lost again and again harm the clients, so the pause before the next grows to seconds. An attempt
+        that was not won has harmed nobody: its pause is short, and keeps two coordinators from outbidding each other for ever.
+
         A coordinator that has served asks for the next epoch, and learns from the refusals whether it was taken over from; only
         where nobody else has an election quorum does it go `above_all` that it has seen. One that starts does so at once.
         """
         state = self._state
         self._above_all = above_all or not state.has_served
-        if state.phase is not Phase.ELECTING:
+        if state.phase is Phase.ELECTING:
+            self._failed_in_a_row += 1
+            waits_ns, why = self._pause_after_failing_ns(), f"{self._failed_in_a_row} attempts without success"
+        else:
+            if state.now_ns - self._won_at_ns >= state.settings.stable_ns:
+                self._won_in_a_row = 0
+            waits_ns, why = self._pause_after_winning_ns(), f"{self._won_in_a_row} elections in a row"
             self.reason = reason
             self.history.begin(reason, state.now_ns, state.wall_us)
         state.report("info", f"election: {reason}")
@@ -80,22 +92,27 @@ class Election:
             if node.state is not NodeState.COPYING:
                 node.command = None
                 node.forget_change()
-        stable = state.now_ns - self._ended_ns >= state.settings.stable_ns
-        self._in_a_row = 1 if stable else self._in_a_row + 1
-        self._ended_ns = state.now_ns
-        pause_ns = self._pause_ns()
-        if pause_ns and self.preferred is None:
+        if waits_ns and self.preferred is None:
             self._enter(ElectionStep.PAUSING)
-            self.waits_for = f"a pause of {pause_ns / 1e6:.0f} ms after {self._in_a_row - 1} elections in a row"
-            self._begin_again_at_ns = state.now_ns + pause_ns
+            self.waits_for = f"a pause of {waits_ns / 1e6:.0f} ms after {why}"
+            self._begin_again_at_ns = state.now_ns + waits_ns
         else:
             self._fence_all()
 
-    def _pause_ns(self) -> int:
-        """Growing: a cluster that elects all the time serves nobody. The first ones are not held up."""
+    def _pause_after_winning_ns(self) -> int:
+        return self._growing_ns(self._won_in_a_row, self._state.settings.pause_ns_max)
+
+    def _pause_after_failing_ns(self) -> int:
+        """Not the same for all: two that outbid each other would do so again."""
+        pause_ns = self._growing_ns(self._failed_in_a_row, self._state.settings.attempt_pause_ns_max)
+        own = zlib.crc32(f"{self._state.owner} {self._failed_in_a_row}".encode()) / 2**32
+        return int(pause_ns * (0.5 + own))
+
+    def _growing_ns(self, in_a_row: int, ns_max: int) -> int:
+        """The first ones are not held up."""
         settings = self._state.settings
-        excess = self._in_a_row - settings.elections_at_once
-        return 0 if excess <= 0 else min(settings.retry_ns * 2 ** min(excess - 1, 10), settings.pause_ns_max)
+        excess = in_a_row - settings.elections_at_once
+        return 0 if excess < 0 else min(settings.retry_ns * 2 ** min(excess, 10), ns_max)
 
     def skip_pause(self) -> None:
         """A person does not want to wait."""
@@ -169,18 +186,31 @@ class Election:
 
     @property
     def wake_at_ns(self) -> int | None:
+        state = self._state
         if self._begin_again_at_ns is not None:
             return self._begin_again_at_ns
+        bare = [node for node in state.nodes.values() if node.state is NodeState.BARE]
+        times = [node.asked_ns + state.settings.retry_ns_max for node in bare]
         if self.step is ElectionStep.FENCING:
-            grace_ends = self._fence_began_ns + self._state.settings.fence_grace_ns
-            return grace_ends if grace_ends > self._state.now_ns else self._look_again_at_ns
-        return None
+            grace_ends = self._fence_began_ns + state.settings.fence_grace_ns
+            times.append(grace_ends if grace_ends > state.now_ns else self._look_again_at_ns)
+        return min(times, default=None)
+
+    def _look_at_the_bare(self) -> None:
+        """Somebody else's copy may be complete by now, and have a vote."""
+        state = self._state
+        for node in state.nodes.values():
+            if node.state is NodeState.BARE and state.now_ns >= node.asked_ns + state.settings.retry_ns_max:
+                self._shipping.fence(node)
 
     def woken(self) -> None:
         state = self._state
-        if self._begin_again_at_ns is not None and state.now_ns >= self._begin_again_at_ns:
+        if self._begin_again_at_ns is None:
+            self._look_at_the_bare()
+        elif state.now_ns >= self._begin_again_at_ns:
             self._fence_all()
-        elif self.step is ElectionStep.FENCING:
+            return
+        if self.step is ElectionStep.FENCING:
             self.consider()
             if self.step is ElectionStep.FENCING and state.now_ns >= self._look_again_at_ns:
                 # another coordinator may have come meanwhile, levelled the nodes, and died
@@ -331,7 +361,9 @@ class Election:
         state.source = state.master
         self.suspects.clear()
         self.preferred = None
-        self._ended_ns = state.now_ns
+        self._won_in_a_row += 1
+        self._failed_in_a_row = 0
+        self._won_at_ns = state.now_ns
         self.waits_for = ""
         self.history.end(state.master or "", state.now_ns)
         took_ms = self.history.records[-1].duration_ms

@@ -16,7 +16,7 @@ At most one storing command is under way on a node, so its state is known whenev
 import enum
 
 from replication.log import LOG_BEGIN, Position
-from replication.values import NodeStatus
+from replication.values import NodeStatus, copy_target
 
 
 class NodeState(enum.Enum):
@@ -62,6 +62,10 @@ class NodeProgress:
         """Of the copy under way."""
         self.copied_to_a_voter = False
         """It was a member when we began to copy to it, under our own fence, and was not seen with data since."""
+        self.copy_note = ""
+        """For whom copies of its data are meant, says its disk."""
+        self.copy_note_is_ours = False
+        """It was written since the node was fenced last: none that was sent before can take its place any more."""
         self.copy_failures = 0
         self.copy_at_ns = 0
         """Not before this is the next copy begun."""
@@ -74,6 +78,8 @@ class NodeProgress:
         """It can apply nothing more before it has executed this schema change; 0: none."""
         self.executed_change = 0
         """The schema change that it has executed last, where its outcome was not applied yet."""
+        self.asked_ns = 0
+        """When its last Fence was sent."""
         self.retry_at_ns = 0
         self.failures = 0
         """Since it last did what it was for: it may be fenced again and again, and store nothing, because its disk is full."""
@@ -100,14 +106,16 @@ class NodeProgress:
 
         One that is behind what it acknowledged before came back with an old copy of its data (positions only grow: a dropped
         tail is followed by rows of a greater epoch in the same transaction). One whose data is another node's has promised
-        nothing itself; unless we (`owner`) have copied it there, after this node's promises, with all that they were about.
+        nothing itself; unless it was copied there after this node's promises, with all that they were about: we (`owner`)
+        remember that, or the donor's note, which was copied along, says so (copying.py).
         """
         is_ours = self.copied_to_a_voter and status.owner == owner
+        is_noted = copy_target(status.copy_note) == self.name
         self.copied_to_a_voter = False
         forgot = (
             status.epoch < self.promised_epoch
             or status.log_end.position < self.acknowledged_end
-            or not (status.node == self.name or is_ours)
+            or not (status.node == self.name or is_ours or is_noted)
         )
         # one whose disk says that it is no member need not be told so again
         self.distrusted = bool(status.cluster_id) and (self.distrusted or forgot)
@@ -119,6 +127,7 @@ class NodeProgress:
         self.reason = ""
         self.member = bool(status.cluster_id) and not self.distrusted
         self.probation = None
+        self.copy_note, self.copy_note_is_ours = status.copy_note, False
         self.log_end = None
         self.disk_end = status.log_end.position
         self.log_begin = status.log_begin

@@ -2,7 +2,8 @@
 
 Raft's ReadIndex (Raft thesis section 6.4) with passive nodes: after a read has arrived, the fence is read afresh on enough
 nodes to meet every election quorum. One round serves all reads that arrived before it began; those that arrive during it
-wait for the next. The same rounds, when nobody waits, are the heartbeat.
+wait for the next. The same rounds, when nobody waits, are the heartbeat; it beats while an election brings nodes level
+too, where a node that hangs would otherwise be waited for until its storing command times out.
 
 A read may see more than was acknowledged: the master shows a batch from its COMMIT on, before the coordinator hears of
 it. A later read must not see less, so while a COMMIT or a schema change is under way only the master is read at; and while a
@@ -69,12 +70,16 @@ class ReadPath:
     def start_round(self) -> None:
         """Begin a round if somebody waits, or the heartbeat is due, and none is under way."""
         state = self._state
-        if state.phase is not Phase.SERVING or self._round is not None or state.now_ns < self._retry_at_ns:
+        if not self._beats or self._round is not None or state.now_ns < self._retry_at_ns:
             return
-        if not self._waiting and state.now_ns < self._heartbeat_at_ns:
+        serves = state.phase is Phase.SERVING
+        if not (self._waiting and serves) and state.now_ns < self._heartbeat_at_ns:
             return
         self._heartbeat_at_ns = state.now_ns + state.settings.heartbeat_ns
-        self._round, self._waiting = self._waiting, []
+        self._round = []
+        if serves:
+            # nothing is read in an election: what is committed is not applied yet
+            self._round, self._waiting = self._waiting, []
         self._asked.clear()
         self._confirmed.clear()
         for node in state.nodes.values():
@@ -83,6 +88,18 @@ class ReadPath:
                 node.confirm_command = self._asked[node.name] = state.next_command()
                 state.emit(ConfirmEpoch(node.name, node.confirm_command))
         self._judge()
+
+    def serve(self) -> None:
+        """The election is over. Nobody waits for its last heartbeat, so neither do the reads: a node that was asked may hang."""
+        self._round = None
+        self._retry_at_ns = 0
+        self.start_round()
+
+    @property
+    def _beats(self) -> bool:
+        """While it serves, and once an election has decided whose log counts."""
+        state = self._state
+        return state.phase is Phase.SERVING or (state.phase is Phase.ELECTING and state.source is not None)
 
     def confirmed(self, node: NodeProgress, command: int, reply: EpochSeen) -> None:
         """A node told its fence. (A greater epoch than ours deposes us before this is called.)"""
@@ -173,6 +190,8 @@ class ReadPath:
     @property
     def wake_at_ns(self) -> int | None:
         times = [waiter.deadline_ns for waiter in self._waiting]
-        if self._state.phase is Phase.SERVING and self._round is None:
-            times.append(max(self._retry_at_ns, self._state.now_ns) if self._waiting else self._heartbeat_at_ns)
+        if self._beats and self._round is None:
+            serves = self._state.phase is Phase.SERVING
+            due_ns = self._state.now_ns if serves and self._waiting else self._heartbeat_at_ns
+            times.append(max(due_ns, self._retry_at_ns))
         return min(times, default=None)

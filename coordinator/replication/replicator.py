@@ -35,6 +35,7 @@ from replication.replies import (
     BatchExecuted,
     BatchRolledBack,
     CopyEnded,
+    CopyNoted,
     Diverged,
     EpochSeen,
     Fenced,
@@ -194,6 +195,10 @@ class Replicator:
             node.change_command = None
             self._change_ended(node, reply)
             return
+        if self.copying.noted(command, written=isinstance(reply, CopyNoted)):
+            if not isinstance(reply, CopyNoted):
+                self._lose(node, "its fence or its note of copies is not where it was left")
+            return
         if node.command != command:
             return  # of an epoch or a connection that is over
         node.command = None
@@ -231,6 +236,7 @@ class Replicator:
             case BatchRolledBack():
                 self.writes.rolled_back()
             case Admitted():
+                node.copy_note, node.copy_note_is_ours = "", False
                 if self.election.admitted(command):
                     pass
                 elif node.state is NodeState.MATCHING:
@@ -286,7 +292,7 @@ class Replicator:
             self._try_newcomers()
         elif self.state.phase is Phase.ELECTING and self.election.stored():
             self.writes.serve()
-            self.reads.start_round()
+            self.reads.serve()
             self._try_newcomers()
 
     def _try_newcomers(self) -> None:
@@ -320,7 +326,12 @@ class Replicator:
             self.writes.fate_command,
             self.writes.changes.read_command,
         )
-        is_measure = self.retention.failed(event.command)
+        is_measure = self.retention.failed(event.command) or self.copying.noted(event.command, written=False)
+        if event.command == node.confirm_command and node.state in (NodeState.FENCING, NodeState.COPYING):
+            # it was asked over an older connection: what is under way tells more
+            node.confirm_command = None
+            self.reads.node_lost(node.name)
+            return
         expected = (node.command, node.change_command, node.confirm_command, node.truncate_command)
         if is_lookup or is_measure or event.command in expected:
             self._lose(node, event.reason)
@@ -364,6 +375,8 @@ class Replicator:
         node.command = None
         if state.phase is Phase.ELECTING:
             node.state = NodeState.AWAY
+            node.confirm_command = None
+            self.reads.node_lost(node.name)
             node.reason = f"it is in epoch {epoch}"
             node.retry_at_ns = state.now_ns + state.settings.retry_ns
             if epoch >= state.epoch:

@@ -17,7 +17,7 @@ class Outbid(Value, frozen=True):
 
 
 class Misplaced(Value, frozen=True):
-    """The node is in our epoch, but its log does not end where the command supposed: it took nothing."""
+    """The node is in our epoch, but its log does not end where the command supposed, or its note is another: it took nothing."""
 
     status: NodeStatus
 
@@ -97,6 +97,10 @@ class LogTruncated(Value, frozen=True):
     log_begin: Position
 
 
+class CopyNoted(Value, frozen=True):
+    """The donor's disk says for whom a copy of it is meant."""
+
+
 class CopyEnded(Value, frozen=True):
     """The node has all data of its donor, and restarts."""
 
@@ -129,6 +133,7 @@ Reply = (
     | PositionsRead
     | LogMeasured
     | LogTruncated
+    | CopyNoted
     | CopyEnded
     | Admitted
     | EpochSeen

@@ -49,6 +49,7 @@ class Shipping:
         state = self._state
         node.state = NodeState.FENCING
         node.forget_change()
+        node.asked_ns = state.now_ns
         node.command = state.next_command()
         state.emit(Fence(node.name, node.command, state.epoch, state.owner))
 
@@ -64,6 +65,9 @@ class Shipping:
             whose = "an old copy of its data" if status.node == node.name else f"a copy of {status.node}'s data"
             state.report("warning", f"{node.name} came back with {whose}: it counts for nothing until it is level")
             self._disown(node)
+        elif state.phase is Phase.SERVING and status.applied_timestamp > state.committed_timestamp:
+            # a copy of the master, made between its COMMIT and our hearing of that
+            state.lose_node(node, f"it applied {status.applied_timestamp}, which the master has not reported yet")
         elif node.member and status.node != node.name:
             self._name(node, state.cluster_id)
         elif status.cluster_id not in ("", state.cluster_id):

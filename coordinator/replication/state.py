@@ -25,13 +25,18 @@ class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long an election with enough nodes waits for the others."""
     retry_ns: int = 100 * MILLISECOND_NS
     retry_ns_max: int = 1000 * MILLISECOND_NS
+    needed_retry_ns_max: int = 250 * MILLISECOND_NS
+    """How long a node is left alone at most while no quorum can be had without one more."""
     stable_ns: int = 5_000 * MILLISECOND_NS
     """An epoch that lasted so long counts as stable: the next election is the first in a row again."""
     taken_patience_ns: int = 2_000 * MILLISECOND_NS
     """How long a node may be in another coordinator's epoch while a quorum is ours; an election takes a part of that."""
     elections_at_once: int = 4
-    """So many elections in a row begin without a pause."""
+    """So many elections in a row, and so many attempts of one, begin without a pause."""
     pause_ns_max: int = 5_000 * MILLISECOND_NS
+    """Before the next election, while epochs are won and lost again and again."""
+    attempt_pause_ns_max: int = 400 * MILLISECOND_NS
+    """Before the next attempt of an election that could not be won."""
     pending_max: int = 10_000
     batch_requests_max: int = 512
     batch_bytes_max: int = 4 << 20
@@ -127,7 +132,12 @@ class ReplicationState:
     def lose_node(self, node: NodeProgress, reason: str) -> None:
         if node.state is NodeState.QUARANTINED:
             return
-        backoff = min(self.settings.retry_ns * 2 ** min(node.failures, 6), self.settings.retry_ns_max)
+        others = sum(other is not node for other in self.fenced_members())
+        is_needed = others < self.sizes.commit
+        longest = self.settings.needed_retry_ns_max if is_needed else self.settings.retry_ns_max
+        backoff = min(self.settings.retry_ns * 2 ** min(node.failures, 6), longest)
+        # what took its time to fail has waited already
+        since_ns = node.asked_ns if node.state is NodeState.FENCING else self.now_ns
         if node.state is not NodeState.AWAY and node.failures == 0:
             self.report("warning", f"{node.name} is away: {reason}")
-        node.lose(reason, self.now_ns + backoff)
+        node.lose(reason, since_ns + backoff)

@@ -31,6 +31,18 @@ class NodeStatus(Value, frozen=True):
     """Positions of the rows from the last applied one (included) to the end: only what is not applied can diverge."""
     executed_change: int = 0
     """The schema change that it has executed, by its intent's timestamp, without having applied the outcome yet."""
+    copy_note: str = ""
+    """For which node a copy of this data is meant (`copy_target`); it is copied along."""
+
+
+def copy_note(number: int, node: str) -> str:
+    """`number` makes it another note than any before it; `node` is empty where a copy has no vote."""
+    return f"{number} {node}"
+
+
+def copy_target(note: str) -> str:
+    """Whose vote a copy with this note has; empty: nobody's."""
+    return note.partition(" ")[2]
 
 
 class Request(Value, frozen=True):

@@ -28,15 +28,11 @@ class DiskHarm(FaultDraws):
 
     @property
     def two_are_silent(self) -> bool:
-        """Whether the cluster may stand still: two of four have nothing to say. Their disks were harmed; or one got a copy, and
-        the coordinator that could have let it keep its vote died before it had written that down (coordinator/DESIGN.md)."""
+        """Whether the cluster may stand still: two of four have nothing to say. Their disks were harmed; or one is bare, because
+        its copy was cut short, and the coordinator that would copy to it again is gone (coordinator/DESIGN.md)."""
         self._forget_the_sound()
-        copies = [
-            server.name
-            for server in self.world.servers.values()
-            if not server.node.is_member and server.name not in self._harmed
-        ]
-        return len(self._harmed) + len(copies) > 1
+        bare = {server.name for server in self.world.servers.values() if server.node.is_bare}
+        return len(bare | self._harmed.keys()) > 1
 
     def may_harm(self, name: str) -> bool:
         self._forget_the_sound()

@@ -11,10 +11,12 @@ Hard case: one direction only. The node executes everything and the coordinator 
 import enum
 import random
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 MS = 1_000_000
 NAMES = ("mysql-master", "replica-1", "replica-2", "replica-3")
 TIMEOUT_NS = 400 * MS
+COPY_TIMEOUT_NS = 3_000 * MS
 SENT_AGAIN_NS_MAX = 100 * MS
 """How long after a cut the kernel sends again at most."""
 
@@ -33,6 +35,17 @@ class Channel(enum.Enum):
     COPIER = "copier"
     SCHEMA = "schema"
     READER = "reader"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a coordinator waits for each kind of round trip (`NodeTimeouts` of adapters/mysql_node.py), in ns."""
+
+    connect_ns: int = TIMEOUT_NS
+    confirm_ns: int = TIMEOUT_NS
+    fence_ns: int = TIMEOUT_NS
+    store_ns: int = TIMEOUT_NS
+    copy_ns: int = COPY_TIMEOUT_NS
 
 
 End = tuple[str, str, Channel, Direction]

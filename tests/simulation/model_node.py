@@ -18,6 +18,7 @@ from replication.effects import (
     Fence,
     MeasureLog,
     NodeEffect,
+    NoteCopy,
     PrepareRow,
     ReadLog,
     ReadPositions,
@@ -33,6 +34,7 @@ from replication.replies import (
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
+    CopyNoted,
     Diverged,
     EpochSeen,
     Fenced,
@@ -49,7 +51,7 @@ from replication.replies import (
     RowsStored,
     SchemaChanged,
 )
-from replication.values import Disturbed, Executed, NodeStatus, Outcome, Rejected
+from replication.values import Disturbed, Executed, NodeStatus, Outcome, Rejected, copy_target
 
 DUPLICATE = Rejected(1062, "23000", "Duplicate entry")
 DISK_FULL = Disturbed(1114, "HY000", "The table is full")
@@ -79,7 +81,7 @@ class ModelNode:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.cluster_id = self.node = self.owner = self.master = ""
+        self.cluster_id = self.node = self.owner = self.master = self.copy_note = ""
         self.epoch = self.committed = self.applied = 0
         self.log_base: LogEnd = EMPTY_LOG_END
         """The oldest row that is left."""
@@ -107,7 +109,7 @@ class ModelNode:
         other.epoch, other.committed, other.applied = self.epoch, self.committed, self.applied
         other.log_base, other.log, other.data = self.log_base, list(self.log), list(self.data)
         other.schema, other.mark = list(self.schema), self.mark
-        other.is_bare = self.is_bare
+        other.is_bare, other.copy_note = self.is_bare, self.copy_note
         return other
 
     def lay_bare(self) -> None:
@@ -132,8 +134,8 @@ class ModelNode:
 
     @property
     def is_member(self) -> bool:
-        """Says so on its disk, of itself."""
-        return bool(self.cluster_id) and self.node == self.name
+        """Says so on its disk, of itself; or is a copy that was meant for it, and so has its vote."""
+        return bool(self.cluster_id) and self.name in (self.node, copy_target(self.copy_note))
 
     @property
     def log_end(self) -> LogEnd:
@@ -170,6 +172,7 @@ class ModelNode:
             applied_entries=len(self.data),
             tail=tuple(position for position in self.positions() if position.timestamp >= self.applied),
             executed_change=self.mark[0] if len(self.schema) > self.mark[1] else 0,
+            copy_note=self.copy_note,
         )
 
     # ------------------------------------------------------------------------------------------ commands
@@ -180,7 +183,7 @@ class ModelNode:
             if isinstance(effect, Fence):
                 return Bare()
             raise CommandLost("no such database")
-        if self.disk_full and isinstance(effect, Fence | Admit | StoreRows | PrepareRow):
+        if self.disk_full and isinstance(effect, Fence | Admit | NoteCopy | StoreRows | PrepareRow):
             self.hang_up(connection)
             raise CommandLost("the disk is full")
         match effect:
@@ -189,8 +192,10 @@ class ModelNode:
             case Admit():
                 if (self.epoch, self.owner) != (effect.epoch, effect.owner):
                     return Outbid(self.status())
-                self.cluster_id, self.node = effect.cluster_id, self.name
+                self.cluster_id, self.node, self.copy_note = effect.cluster_id, self.name, ""
                 return Admitted()
+            case NoteCopy():
+                return self._note_copy(effect)
             case ConfirmEpoch():
                 return EpochSeen(self.epoch, self.owner)
             case ReadLog():
@@ -243,6 +248,16 @@ class ModelNode:
             return Outbid(status)
         self.epoch, self.owner = effect.epoch, effect.owner
         return Fenced(status)
+
+    def _note_copy(self, effect: NoteCopy) -> Reply:
+        if self.open is not None:
+            raise CommandLost("the lock is held")
+        if (self.epoch, self.owner) != (effect.epoch, effect.owner):
+            return Outbid(self.status())
+        if self.copy_note != effect.previous:
+            return Misplaced(self.status())
+        self.copy_note = effect.note
+        return CopyNoted()
 
     def _guard(self, epoch: int, owner: str, log_end: Position) -> Reply | None:
         if self.open is not None:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from links import MS, TIMEOUT_NS, Channel, Direction, Links
+from links import MS, Channel, Direction, Links, Patience
 from model_node import CommandLost
 from simulated_processes import Coordinator, Server
 
@@ -30,6 +30,7 @@ from replication.effects import (
     Fence,
     MeasureLog,
     NodeEffect,
+    NoteCopy,
     ReadLog,
     ReadPositions,
     RunSchemaChange,
@@ -41,13 +42,13 @@ from replication.replies import CopyEnded, Fenced, Reply
 from replication.values import Certainty
 
 LOCK_WAIT_NS = 2_000 * MS
-COPY_TIMEOUT_NS = 3_000 * MS
 COPY_NS_MAX = 600 * MS
 CHANGE_NS_MAX = 300 * MS
 RESTART_NS = 100 * MS
 CHANNELS = {
     Fence: Channel.CONTROL,
     Admit: Channel.CONTROL,
+    NoteCopy: Channel.CONTROL,
     ConfirmEpoch: Channel.CONTROL,
     ReadLog: Channel.LOG,
     ReadPositions: Channel.LOG,
@@ -64,6 +65,7 @@ class Surroundings(Protocol):
 
     now_ns: int
     links: Links
+    patience: Patience
     servers: dict[str, Server]
 
     def at(self, time_ns: int, action: Callable[[], None]) -> None: ...
@@ -89,12 +91,14 @@ class Surroundings(Protocol):
 class Command:
     """One effect on its way, and whether its sender still waits for the answer."""
 
-    __slots__ = ("arrived_ns", "done", "effect", "sent_ns", "session", "waited_for_lock_ns")
+    __slots__ = ("arrived_ns", "done", "effect", "round_trips", "sent_ns", "session", "waited_for_lock_ns")
 
     def __init__(self, effect: NodeEffect, session: "Session", sent_ns: int) -> None:
         self.effect = effect
         self.session = session
         self.sent_ns = sent_ns
+        self.round_trips = 0
+        """So many were begun; each has its own time-out."""
         self.arrived_ns = 0
         self.waited_for_lock_ns = 0
         self.done = False
@@ -173,13 +177,36 @@ class Line:
         command = session.busy = Command(session.waiting.popleft(), session, world.now_ns)
         if isinstance(command.effect, Fence):
             self._trip(session.channel, Direction.TO_NODE, lambda: self._accept(command))
+            patience = world.patience
+            self._bound(command, patience.connect_ns if session.connection is None else patience.confirm_ns)
         elif session.connection is None:
             self._later(command, Certainty.NOT_APPLIED, "the connection is closed")
-            return
         else:
             self._transmit(command)
-        timeout_ns = COPY_TIMEOUT_NS if isinstance(command.effect, CopyData | RunSchemaChange) else TIMEOUT_NS
-        world.at(world.now_ns + timeout_ns, lambda: world.on(self.coordinator, lambda: self._timed_out(command)))
+            self._bound(command, self._timeout_ns(command.effect))
+
+    def _timeout_ns(self, effect: NodeEffect) -> int:
+        patience = self._world.patience
+        match effect:
+            case Fence() | Admit() | NoteCopy():
+                return patience.fence_ns
+            case ConfirmEpoch():
+                return patience.confirm_ns
+            case CopyData() | RunSchemaChange():
+                return patience.copy_ns
+        return patience.store_ns
+
+    def _bound(self, command: Command, timeout_ns: int) -> None:
+        """The command's next round trip begins: it may take so long."""
+        world = self._world
+        command.round_trips += 1
+        number = command.round_trips
+
+        def give_up() -> None:
+            if command.round_trips == number:
+                self._timed_out(command)
+
+        world.at(world.now_ns + timeout_ns, lambda: world.on(self.coordinator, give_up))
 
     def _transmit(self, command: Command) -> None:
         connection = command.session.connection
@@ -252,13 +279,18 @@ class Line:
         """The server's side of opening connections for a fence."""
         world, server = self._world, self._server
         if server.down_until_ns > world.now_ns:
-            refuse = lambda: self._failed(fence, Certainty.NOT_APPLIED, "connection refused")  # noqa: E731
-            self._answer(Channel.CONTROL, refuse)
+            self._answer(Channel.CONTROL, lambda: self._refused(fence))
         elif server.frozen_until_ns > world.now_ns:
             world.at(server.frozen_until_ns + world.within(MS), lambda: self._accept(fence))
         elif not fence.done:
             run = server.run
             self._answer(Channel.CONTROL, lambda: self._opened_to(fence, run))
+
+    def _refused(self, fence: Command) -> None:
+        """Nobody listens there: an older connection, too, is found broken."""
+        if not fence.done:
+            self.control.connection = None
+            self._failed(fence, Certainty.NOT_APPLIED, "connection refused")
 
     def _opened_to(self, fence: Command, run: int) -> None:
         if fence.done:
@@ -275,6 +307,7 @@ class Line:
         if self.log.connection is None:
             self.log.connection = self._open(Channel.LOG, run)
         self._transmit(fence)
+        self._bound(fence, self._timeout_ns(fence.effect))
 
     def _open(self, channel: Channel, run: int) -> Connection:
         self._opened += 1
@@ -326,7 +359,7 @@ class Line:
         holder = self._server.node.open
         if holder is None or holder.connection == connection.name:
             return False
-        if not isinstance(command.effect, ExecuteBatch | StoreRows):
+        if not isinstance(command.effect, ExecuteBatch | NoteCopy | StoreRows):
             return False
         command.waited_for_lock_ns = command.waited_for_lock_ns or self._world.now_ns
         return self._world.now_ns - command.waited_for_lock_ns < LOCK_WAIT_NS

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from multiprocessing import get_context
+from typing import TypeVar
 
 import msgspec
 from client_history import PromiseBroken
@@ -210,7 +211,10 @@ def failure(seed: int, kind: str = "plain", *, trace: bool = False) -> str | Non
 CHUNK = 50
 
 
-def side_by_side(work: Callable[..., list[str]], *arguments: Iterable[object]) -> Iterator[list[str]]:
+Found = TypeVar("Found")
+
+
+def side_by_side(work: Callable[..., list[Found]], *arguments: Iterable[object]) -> Iterator[list[Found]]:
     """`map` over all cores, in order. New processes, not copies of this one: a copy would inherit threads and patches."""
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
         yield from pool.map(work, *arguments)

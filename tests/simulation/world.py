@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from client_history import ClientHistory, Read, Write
-from links import MS, NAMES, Channel, Direction, Links
+from links import MS, NAMES, Channel, Direction, Links, Patience
 from model_node import ModelNode
 from model_timestamps import TimestampServers
 from node_sessions import Connection, Line
@@ -57,8 +57,10 @@ class World:
         seed: int,
         *,
         replicator: Callable[[str, random.Random], Coordinator] = Coordinator,
+        patience: Patience | None = None,
     ) -> None:
         self.random = random.Random(seed)
+        self.patience = patience or Patience()
         self._make = replicator
         self.now_ns = 0
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
@@ -167,11 +169,13 @@ class World:
         wake = coordinator.replicator.wake_at_ns
         if wake is not None and (coordinator.wake_at_ns is None or wake < coordinator.wake_at_ns):
             coordinator.wake_at_ns = wake
-            self.at(max(wake, self.now_ns + MS), lambda: self.on(coordinator, lambda: self._wake(coordinator)))
+            self.at(max(wake, self.now_ns + MS), lambda: self.on(coordinator, lambda: self._wake(coordinator, wake)))
 
-    def _wake(self, coordinator: Coordinator) -> None:
-        coordinator.wake_at_ns = None
-        self.event(coordinator, Woken())
+    def _wake(self, coordinator: Coordinator, timer_ns: int) -> None:
+        """One timer, like the driver's: one that was put forward meanwhile is none any more."""
+        if coordinator.wake_at_ns == timer_ns:
+            coordinator.wake_at_ns = None
+            self.event(coordinator, Woken())
 
     # ------------------------------------------------------------------------------------------ effects
 
@@ -314,7 +318,7 @@ class World:
                 return
             finished = ReadFinished(effect.node, MS)
             self.at(self.now_ns, lambda: self.on(coordinator, lambda: self.event(coordinator, finished)))
-            if server.down_until_ns > self.now_ns:
+            if server.down_until_ns > self.now_ns or server.node.is_bare:
                 return
             run, opened_ns = self._readers.get(ends, (-1, 0))
             if run != server.run:

@@ -4,7 +4,7 @@ import pytest
 from model_node import ModelNode
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
-from replication.effects import Admit, ConfirmEpoch, CopyData, Fence, TruncateLog
+from replication.effects import Admit, ConfirmEpoch, CopyData, Fence, NodeCommand, TruncateLog
 from replication.log import EMPTY_LOG_END
 from replication.progress import NodeState
 from replication.replies import CopyEnded, Fenced
@@ -40,7 +40,7 @@ def truncate_all(bench: Bench, *names: str) -> None:
         bench.nodes[name].carry_out(TruncateLog(name, 0, 10**18), "coordinator-1")
 
 
-def behind_bench() -> Bench:
+def behind_bench(until: type[NodeCommand] = CopyData) -> Bench:
     """REPLICA_3 was away while rows were written and removed from the logs of the others."""
     bench = serving_bench(SETTINGS)
     bench.write("before")
@@ -54,7 +54,7 @@ def behind_bench() -> Bench:
     truncate_all(bench, MASTER, REPLICA_1, REPLICA_2)
     bench.pass_time(2_000)
     bench.do(Fence, REPLICA_3)
-    while not bench.waiting(CopyData):
+    while not bench.waiting(until):
         effect = next(effect for effect in bench.sent if not isinstance(effect, ConfirmEpoch))
         bench.do(type(effect), effect.node)
     return bench
@@ -314,6 +314,7 @@ def test_a_node_is_never_its_own_donor(name: str) -> None:
     bench = serving_bench(SETTINGS)
     bench.state.nodes[name].needs_copy("by a test")
     bench.pass_time(10)
+    bench.settle()
     effect = bench.take(CopyData, name)
     assert effect.donor != name
 

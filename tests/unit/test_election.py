@@ -11,16 +11,15 @@ from replication.effects import (
     ConfirmEpoch,
     ExecuteBatch,
     Fence,
-    NodeCommand,
     PrepareRow,
     StoreRows,
 )
 from replication.election import ElectionStep
-from replication.events import AdviceArrived, PauseSkipped, Woken
+from replication.events import AdviceArrived, Woken
 from replication.log import LOG_BEGIN, Position
 from replication.progress import NodeState
 from replication.replies import Outbid
-from replication.state import Phase, ReplicationSettings
+from replication.state import Phase
 
 BASE = (1, 10)
 """A row that every node of the tests below has, applied."""
@@ -452,48 +451,6 @@ def test_a_node_that_applied_what_the_log_does_not_have_is_quarantined_and_repor
     assert bench.state.nodes[REPLICA_3].state is NodeState.QUARANTINED
     assert "15 of epoch 1" in bench.state.nodes[REPLICA_3].reason
     assert [entry.timestamp for entry in nodes[REPLICA_3].data] == [10, 15], "its rows are evidence"
-
-
-# ---------------------------------------------------------------------------------------------- pauses
-
-
-def kill_master(bench: Bench) -> None:
-    bench.write("row")
-    kinds: tuple[type[NodeCommand], ...] = (ExecuteBatch, PrepareRow, CommitBatch)
-    bench.fail(next(effect for effect in bench.sent if isinstance(effect, kinds)))
-    bench.sent = [effect for effect in bench.sent if not isinstance(effect, kinds)]
-
-
-def elections_in_a_row(bench: Bench, count: int) -> None:
-    for _ in range(count):
-        kill_master(bench)
-        bench.election()
-
-
-def test_elections_in_a_row_begin_at_once_and_then_after_growing_pauses() -> None:
-    bench = serving_bench(ReplicationSettings(elections_at_once=2))
-    elections_in_a_row(bench, 1)
-    pauses = []
-    for _ in range(3):
-        kill_master(bench)
-        assert step_of(bench) is ElectionStep.PAUSING
-        assert bench.replicator.wake_at_ns is not None
-        pauses.append(round((bench.replicator.election.wake_at_ns or 0) / 1e6 - bench.now_ns / 1e6))
-        bench.election()
-    assert pauses == [100, 200, 400]
-
-
-def test_a_pause_can_be_skipped_and_is_forgotten_after_a_stable_epoch() -> None:
-    bench = serving_bench(ReplicationSettings(elections_at_once=1))
-    kill_master(bench)
-    assert step_of(bench) is ElectionStep.PAUSING
-    bench.step(PauseSkipped())
-    assert bench.waiting(Fence)
-    bench.election()
-    bench.pass_time(6_000)
-    bench.settle()
-    kill_master(bench)
-    assert step_of(bench) is ElectionStep.FENCING
 
 
 def test_a_cluster_begins_with_its_first_row_after_the_log_s_beginning() -> None:
