@@ -171,10 +171,7 @@ SURROUNDINGS = [1021, 1030, 1037, 1038, 1114, 1180, 1205, 1213, 1290, 1317, 1792
 
 @pytest.mark.parametrize(
     "errno",
-    [
-        *SURROUNDINGS,
-        1053,
-    ],
+    [*SURROUNDINGS, 1025, 1053, 1878, 3675],
 )
 def test_an_error_of_the_surroundings_is_never_a_requests_result(errno: int) -> None:
     assert outcome_of(ServerError(errno, "HY000", "why", 5)) == Disturbed(errno, "HY000", "why")
