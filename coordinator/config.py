@@ -45,7 +45,9 @@ class CoordinatorSettings(BaseSettings):
     store_timeout_ms: int = Field(default=60_000, ge=100)
     """Bound of one command that runs users' statements. A dead node is noticed by its missing confirmation, not by this."""
     schema_change_deadline_ms: int = Field(default=3_600_000, ge=1_000)
-    """How long one schema change may run; whoever sent it waits so long for its answer."""
+    """How long whoever sent a schema change waits for its answer."""
+    schema_change_timeout_ms: int = Field(default=48 * 3_600_000, ge=1_000)
+    """How long one may run on a node. Past that it is begun anew on another: rather end its thread on the master by hand."""
     copy_timeout_ms: int = Field(default=6 * 3_600_000, ge=1_000)
     """Bound of a full copy of a node's data."""
     log_retention_mb: int = Field(default=256, ge=1)

@@ -11,7 +11,8 @@ on its disk beforehand how it looked (adapters/node_schema.py).
 Invariants. Nothing is executed whose intent is not committed. Between intent and outcome the log has nothing but no-ops, so
 whoever executes the change does it on the same rows. FAILED is written only where no node can have executed it: MySQL's own word
 about a statement is the same wherever the rows are; an error of the surroundings is no such word, and fails a change only in the
-epoch of its intent, where nobody but this master was asked. Later on an earlier master may have executed it.
+epoch of its intent, where nobody but this master was asked. Later on an earlier master may have executed it; then it fails only
+where all nodes are there and say that they have not.
 
 Hard case: the master dies in between. The next one finds the intent open (each row of the log says so), and executes it before
 anything else. Reads wait for that: the old master may have shown what it had done.
@@ -22,6 +23,7 @@ from collections import deque
 from replication.batch_under_way import BatchUnderWay
 from replication.effects import Acknowledge, Fail, ReadLog, Refuse, RunSchemaChange
 from replication.log import ChangeStep, Entry, LogDamaged, SchemaChange, batch_of
+from replication.progress import NodeState
 from replication.quorum import counted_replicas
 from replication.reads import ReadPath
 from replication.replies import LogRead
@@ -121,10 +123,21 @@ class SchemaChanges:
     def executed(self, outcome: Outcome) -> str:
         """The master's word. Not empty: it cannot do it, and another master is to try."""
         assert self.open is not None
-        if isinstance(outcome, Disturbed) and self.open.epoch != self._state.epoch:
+        is_first = self.open.epoch == self._state.epoch
+        if isinstance(outcome, Disturbed) and not is_first and self._may_be_made_somewhere():
             return outcome.message
         self.open.outcome = outcome
         return ""
+
+    def _may_be_made_somewhere(self) -> bool:
+        """Whether a node has executed it, or is away and may have. (A fence has ended what was under way, and one that gets a copy
+        has its donor's word.)"""
+        assert self.open is not None
+        for node in self._state.nodes.values():
+            said_no = node.fenced and node.executed_change != self.open.timestamp
+            if not said_no and node.state not in (NodeState.BARE, NodeState.COPYING):
+                return True
+        return False
 
     def _settled(self, batch: BatchUnderWay) -> None:
         """The outcome is committed: answer."""
