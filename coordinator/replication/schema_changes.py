@@ -130,8 +130,8 @@ class SchemaChanges:
         return ""
 
     def _may_be_made_somewhere(self) -> bool:
-        """Whether a node has executed it, or is away and may have. (A fence has ended what was under way, and one that gets a copy
-        has its donor's word.)"""
+        """Whether a node has executed it, or is away and may have. (A fence has ended what was under way, and one that gets a
+        copy has its donor's word.)"""
         assert self.open is not None
         for node in self._state.nodes.values():
             said_no = node.fenced and node.executed_change != self.open.timestamp
