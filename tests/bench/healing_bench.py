@@ -3,8 +3,8 @@
     PYTHONPATH=.:coordinator:tests/integration:tests/faults python tests/bench/healing_bench.py --runs 10 --seed 1
 
 16 clients write all the time. Two to four links are cut, stay cut for 3 to 8 s, and are healed in another order; the clock
-starts when three nodes can be reached again. The simulation measures many more shapes (tests/simulation/healing.py); this shows what
-TCP, a held handshake and a real server add.
+starts when three nodes can be reached again. The simulation measures many more shapes (tests/simulation/healing.py); this
+shows what TCP, a held handshake and a real server add.
 """
 
 import argparse
