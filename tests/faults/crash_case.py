@@ -8,10 +8,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -20,10 +18,9 @@ from coordinator_points import BEFORE
 from crash_drives import PROCESSES, Drive
 from equal_nodes import check_record, wait_until_equal
 from recording_client import Connection, Load, Record
+from second_coordinator import second_coordinator
 from under_load import acknowledged_more
 
-from cluster_layout import ROOT
-from local_process import http_health, port_is_free
 from replication.effects import Acknowledge, Fail, Refuse
 
 CLIENTS = 3
@@ -33,7 +30,6 @@ ROWS = 20
 HIT_S = 20.0
 """A point that is not reached by then is not reached."""
 BACK_S = 20.0
-SECOND_S = 20.0
 TAKE_OVER = "take-over"
 """Freeze, and another coordinator serves before the first one goes on."""
 TRUE_ANSWERS = {0, 200, 409, 503}
@@ -105,33 +101,6 @@ async def line_to_come(mark: Path) -> str:
     while not (line := line_in(mark)):  # noqa: ASYNC110 (nor that it is about to die)
         await asyncio.sleep(0.01)
     return line
-
-
-@contextlib.contextmanager
-def second_coordinator(pid: int, without: Collection[str], log: Path) -> Iterator[int]:
-    """Another coordinator with the environment of the one with this pid, but unarmed and `without` the drive's settings; yields
-    its port once it serves."""
-    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
-    environment = {name: value for name, _, value in (pair.partition("=") for pair in pairs if "=" in pair)}
-    environment = {
-        name: value
-        for name, value in environment.items()
-        if name not in without and not name.startswith(("CRASH_", "CLUSTER_"))
-    }
-    port = next(port for port in range(19_950, 19_999) if port_is_free(port))
-    command = ["-m", "uvicorn", "main:app", "--app-dir", "coordinator", "--port", str(port), "--no-access-log"]
-    with (
-        log.open("w") as output,
-        subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stderr=output) as process,
-    ):
-        try:
-            deadline_s = time.monotonic() + SECOND_S
-            while (http_health(port) or (0, ""))[0] != 200:
-                assert time.monotonic() < deadline_s, log.read_text()
-                time.sleep(0.05)
-            yield port
-        finally:
-            process.kill()
 
 
 def wait_until_all_are_level(cluster: ClusterHandle, within_s: float) -> None:

@@ -95,6 +95,34 @@ def _lose_disk(cluster: FaultCluster, struck: Struck) -> None:
         new_data_folder(cluster.disks[name])
 
 
+def _keep_copy(cluster: FaultCluster, struck: Struck) -> None:
+    """Someone copies the node's disk, for a bad day. It goes on and promises more."""
+    cluster.handle.freeze(*struck.names)
+    for name in struck.names:
+        cluster.disks[name].copy_as_power_left_it()
+    cluster.handle.thaw(*struck.names)
+
+
+def _restore_copy(cluster: FaultCluster, struck: Struck) -> None:
+    cluster.handle.kill(*struck.names)
+    for name in struck.names:
+        if cluster.disks[name].has_copy:
+            cluster.disks[name].power_returns()
+    _start(cluster, struck)
+
+
+def _start_second(cluster: FaultCluster, _: Struck) -> None:
+    """It takes over; the first one serves no more, until it is started again."""
+    cluster.start_second_coordinator()
+
+
+def _restart_first(cluster: FaultCluster, struck: Struck) -> None:
+    """Who starts takes over, so the second is left deposed for a moment, and then killed."""
+    cluster.handle.kill(*struck.names)
+    cluster.handle.start(*struck.names)
+    cluster.end_second_coordinator()
+
+
 def _cut_power(cluster: FaultCluster, struck: Struck) -> None:
     disks = [cluster.disks[name] for name in struck.names if name in cluster.disks]
     cluster.handle.freeze(*struck.names)
@@ -132,6 +160,8 @@ _ACTIONS: dict[str, tuple[Action, Action]] = {
     fault_schedule.SWIZZLE: (_swizzle, _unswizzle),
     fault_schedule.FULL_DISK: (_fill, _give_space_back),
     fault_schedule.LOST_DISK: (_lose_disk, _start),
+    fault_schedule.OLD_DISK: (_keep_copy, _restore_copy),
+    fault_schedule.SECOND: (_start_second, _restart_first),
     fault_schedule.POWER_CUT: (_cut_power, _start),
 }
 """Each fault's beginning and end. Undoing what has been undone already does no harm."""

@@ -9,7 +9,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx
 from cluster_handle import ClusterHandle, free_port_offset, private_cluster
 from loop_disk import LoopDisk, loop_disks
 from node_lines import NodeLines, node_lines
+from second_coordinator import second_coordinator
 
 from cluster import CACHE
 from cluster_layout import BY_NAME, MEMBERS, NODES, ROOT, Layout
@@ -56,6 +57,18 @@ class FaultCluster:
     lines: NodeLines
     disks: dict[str, LoopDisk]
     master: str = NODES[0].name
+    _second: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    # --- a second coordinator
+
+    def start_second_coordinator(self) -> None:
+        """Returns when it has taken over."""
+        pid, log = self.handle.pids()["coordinator"], self.handle.folder / "log" / "second-coordinator.log"
+        assert pid is not None
+        self._second.enter_context(second_coordinator(pid, (), log))
+
+    def end_second_coordinator(self) -> None:
+        self._second.close()
 
     # --- looking
 
@@ -91,6 +104,7 @@ class FaultCluster:
     def heal(self) -> None:
         """Whatever was done to it, undo it. May be called at any time, and more than once."""
         self.lines.heal_all()
+        self.end_second_coordinator()
         for disk in self.disks.values():
             disk.give_space_back()
         if frozen := self.frozen():
@@ -136,4 +150,7 @@ def fault_cluster(folder: Path, *, with_disks: bool = True) -> Iterator[FaultClu
         with private_cluster(folder, environment=environment, port_offset=offset) as handle:
             cluster = FaultCluster(handle, lines, disks)
             cluster.wait_until_level()
-            yield cluster
+            try:
+                yield cluster
+            finally:
+                cluster.end_second_coordinator()

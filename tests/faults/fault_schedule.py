@@ -26,9 +26,10 @@ EVERYBODY = (*NODE_ROLES, *SERVICE_NAMES)
 KILL, FREEZE, RESTART = "kill -9", "freeze", "restart"
 HOLD_TO, HOLD_FROM, HOLD_BOTH = "one-way cut to", "one-way cut from", "two-way cut"
 RESET, DELAY, SWIZZLE = "connections reset", "delay", "links cut one by one"
-FULL_DISK, LOST_DISK, POWER_CUT = "disk full", "disk lost", "power cut"
+FULL_DISK, LOST_DISK, OLD_DISK, POWER_CUT = "disk full", "disk lost", "old copy of a disk", "power cut"
+SECOND = "second coordinator"
 LINE_FAULTS = (HOLD_TO, HOLD_FROM, HOLD_BOTH, RESET, DELAY, SWIZZLE)
-DISK_FAULTS = (FULL_DISK, LOST_DISK, POWER_CUT)
+DISK_FAULTS = (FULL_DISK, LOST_DISK, OLD_DISK, POWER_CUT)
 SECONDS_MIN, SECONDS_MAX = 3.0, 20.0
 DELAY_MS_MAX = 800
 TWO_FAULTS_SHARE = 0.35
@@ -46,6 +47,8 @@ _WEIGHTS = {
     SWIZZLE: 4,
     FULL_DISK: 6,
     LOST_DISK: 6,
+    OLD_DISK: 5,
+    SECOND: 5,
     POWER_CUT: 10,
 }
 
@@ -110,7 +113,9 @@ def random_fault(chance: random.Random, names: tuple[str, ...], scale: float) ->
     elif name == POWER_CUT:
         # the timestamp servers have disks too
         targets = EVERYBODY if chance.random() < 0.5 else (chance.choice(NODE_ROLES),)
-    elif name in (FULL_DISK, LOST_DISK):
+    elif name == SECOND:
+        targets = ("coordinator",)
+    elif name in (FULL_DISK, LOST_DISK, OLD_DISK):
         targets = (chance.choice((MASTER, MASTER, *OTHERS)),)
     elif name == SWIZZLE:
         targets = tuple(chance.sample(NODE_ROLES, chance.randint(2, 4)))

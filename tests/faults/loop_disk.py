@@ -124,6 +124,10 @@ class LoopDisk:
             assert time.monotonic() < deadline_s, f"{self._image} never comes to rest: is a writer not frozen?"
             time.sleep(0.005)
 
+    @property
+    def has_copy(self) -> bool:
+        return self._cut.exists()
+
     def power_returns(self) -> None:
         self._unmount()
         self._cut.rename(self._image)

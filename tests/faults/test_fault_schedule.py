@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from fault_schedule import DISK_FAULTS, EVERYBODY, LOST_DISK, SECONDS_MAX, SECONDS_MIN, Round, round_of
+from fault_schedule import DISK_FAULTS, EVERYBODY, LOST_DISK, OLD_DISK, SECONDS_MAX, SECONDS_MIN, Round, round_of
 
 from cluster_layout import ROOT
 
@@ -25,7 +25,7 @@ def test_at_most_one_disk_is_harmed_in_a_round(seed: int) -> None:
     for planned in rounds(seed):
         on_disks = [fault for fault in planned.faults if fault.name in DISK_FAULTS]
         assert len(on_disks) <= 1, planned
-        assert all(len(fault.targets) == 1 for fault in on_disks if fault.name == LOST_DISK), planned
+        assert all(len(fault.targets) == 1 for fault in on_disks if fault.name in (LOST_DISK, OLD_DISK)), planned
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -38,7 +38,7 @@ def test_faults_that_overlap_strike_different_processes(seed: int) -> None:
 def test_every_fault_and_every_process_comes_up_and_each_lasts_as_long_as_it_may() -> None:
     faults = [fault for planned in rounds(0) for fault in planned.faults]
     assert {target for fault in faults for target in fault.targets} == set(EVERYBODY)
-    assert len({fault.name for fault in faults}) == 12
+    assert len({fault.name for fault in faults}) == 14
     assert all(SECONDS_MIN <= fault.seconds <= SECONDS_MAX for fault in faults)
     assert {len(planned.faults) for planned in rounds(0)} == {1, 2}
 

@@ -42,6 +42,8 @@ NAMED_ROUNDS = {
     "the_power_of_the_master_is_cut": [Fault(fault_schedule.POWER_CUT, (MASTER,), 1.5)],
     "the_power_of_everything_is_cut": [Fault(fault_schedule.POWER_CUT, EVERYBODY, 0.5)],
     "the_disk_of_the_master_is_lost": [Fault(fault_schedule.LOST_DISK, (MASTER,), 1.0)],
+    "the_master_comes_back_with_an_old_copy_of_its_disk": [Fault(fault_schedule.OLD_DISK, (MASTER,), 2.0)],
+    "a_second_coordinator_is_started_by_mistake": [Fault(fault_schedule.SECOND, ("coordinator",), 2.0)],
     "the_disk_of_the_master_is_full": [Fault(fault_schedule.FULL_DISK, (MASTER,), 3.0)],
 }
 

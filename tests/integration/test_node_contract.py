@@ -21,6 +21,7 @@ from replication.effects import (
     Fence,
     MeasureLog,
     NodeEffect,
+    NoteCopy,
     ReadLog,
     ReadPositions,
     StoreRows,
@@ -33,6 +34,7 @@ from replication.replies import (
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
+    CopyNoted,
     Diverged,
     EpochSeen,
     Fenced,
@@ -291,6 +293,22 @@ async def test_a_node_is_admitted_by_the_owner_of_its_epoch_and_by_nobody_else(n
     assert (await look(node)).cluster_id == ""
     assert await hand.carry_out(Admit(NODE, 0, 1, "a", "our-cluster")) == Admitted()
     assert (await look(node)).cluster_id == "our-cluster"
+
+
+async def test_a_note_of_copies_takes_the_place_of_the_one_that_was_there_and_outlives_fences(node: Node) -> None:
+    hand = await fenced(node)
+    other = node.hand("b")
+    await other.carry_out(Fence(NODE, 0, 1, "b"))
+    assert isinstance(await other.carry_out(NoteCopy(NODE, 0, 1, "b", "", "1 replica-2")), Outbid)
+    assert await hand.carry_out(NoteCopy(NODE, 0, 1, "a", "", "1 replica-3")) == CopyNoted()
+    reply = await hand.carry_out(NoteCopy(NODE, 0, 1, "a", "", "2 replica-2"))
+    assert isinstance(reply, Misplaced)
+    assert reply.status.copy_note == "1 replica-3"
+    assert isinstance(await other.carry_out(Fence(NODE, 0, 2, "b")), Fenced)
+    assert (await look(node)).copy_note == "1 replica-3"
+    assert isinstance(await hand.carry_out(NoteCopy(NODE, 0, 1, "a", "1 replica-3", "3 ")), Outbid)
+    assert await other.carry_out(Admit(NODE, 0, 2, "b", "our-cluster")) == Admitted()
+    assert (await look(node)).copy_note == ""
 
 
 # ------------------------------------------------------------------------------------------ guard
