@@ -37,6 +37,8 @@ def test_a_statement_of_the_corpus_gets_its_verdict(verdict: str, text: str) -> 
         assert statement.verb == expected[0].replace("_", " ")
         assert statement.inserts == ("insert" in expected)
         assert statement.uses_random == ("random" in expected)
+        assert statement.rests_on_schema == ("schema" in expected)
+        assert bool(statement.splices) == ("made" in expected)
 
 
 def test_the_corpus_has_at_least_250_statements_and_no_doubles() -> None:
