@@ -13,7 +13,7 @@ import msgspec
 import sql_rules as rules
 from sql_checks import DEFINITION, UNSUPPORTED, VIEW, chain_end, check, check_bare_schemas, names_from, skip
 from sql_lexer import TRIGGER_KEYS, TWO_STATEMENTS, Refused, Tokens
-from sql_queries import table_at
+from sql_names import table_at
 from sql_shapes import Definition, TableName
 from sql_triggers import TriggerHead, read_trigger
 

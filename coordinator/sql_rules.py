@@ -233,6 +233,9 @@ UNORDERED_IGNORE = "which rows it skips depends on the order of rows, which may 
 UNORDERED_KEY = "whether two rows collide on the way depends on the order of rows, which may differ between nodes"
 TRIGGER_ORDER = "the trigger {} reads or writes tables, so the order of rows shows, which may differ between nodes"
 FOREIGN_KEY_ORDER = "by the foreign key {} the order of rows decides whether it fails, and it may differ between nodes"
+FOREIGN_KEY_READ = (
+    "the foreign key {} changes {} row by row, which the statement reads: whether before or after is not defined"
+)
 SEVERAL_MATCHES = "a row may match several rows with another {}, and which of them counts may differ between nodes"
 UNKNOWN_COLUMN = "which column it is cannot be told"
 NOT_UNDERSTOOD = "it cannot be shown to be the same for any order of rows"

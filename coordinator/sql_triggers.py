@@ -14,7 +14,8 @@ from collections.abc import Generator
 import sql_rules as rules
 from sql_checks import TRIGGER, UNSUPPORTED, chain_end, check
 from sql_lexer import TWO_STATEMENTS, Refused, Tokens
-from sql_queries import read_queries, refuse_strange_limits, table_at
+from sql_names import table_at
+from sql_queries import read_queries, refuse_strange_limits
 from sql_shapes import Claim, Definition, Relation, TableName, Trigger
 from sql_writes import Write, assignments_in, read_change, read_insert
 

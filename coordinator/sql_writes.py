@@ -13,16 +13,8 @@ import msgspec
 import sql_rules as rules
 from sql_checks import TRIGGER, UNSUPPORTED, VALUES, WRITE, Law, chain_end, check, names_from, skip, tables_of
 from sql_lexer import LITERAL, ROWS, Refused, Tokens, is_one_row
-from sql_queries import (
-    PAUSE_TOKENS,
-    Found,
-    column_at,
-    columns_in,
-    read_queries,
-    refuse_strange_limits,
-    split,
-    table_at,
-)
+from sql_names import PAUSE_TOKENS, column_at, columns_in, split, table_at
+from sql_queries import Found, read_queries, refuse_strange_limits
 from sql_shapes import Assignment, Change, Claim, Insertion, Query, Relation, Splice, TableName
 
 
