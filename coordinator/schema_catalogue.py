@@ -21,8 +21,11 @@ NAMED = frozenset({"enum", "set"})
 """Stored as numbers; two members that are equal under the collation cannot be defined."""
 EXACT_COLLATION = "utf8mb4_0900_bin"
 """The one that compares code points and pads nothing."""
-SORTED_CHARS_MAX = 255
-"""A sort looks at the first max_sort_length bytes of a text only; up to here it sees all of it."""
+SORTED_CHARS_MAX = 64
+"""A sort looks at the first max_sort_length (1024) bytes of a text under a PAD SPACE collation; so many are surely seen."""
+SORTED_BYTES_MAX = 1024
+PADS_NOTHING = "_0900_"
+"""In the names of the collations that a sort compares whole."""
 
 
 class ColumnFacts(msgspec.Struct, frozen=True):
@@ -55,8 +58,11 @@ class ColumnFacts(msgspec.Struct, frozen=True):
 
     @property
     def is_sorted_whole(self) -> bool:
-        if self.type in BYTES or self.type in TEXTS:
-            return 0 < self.chars <= SORTED_CHARS_MAX
+        """Whether a sort tells all its values apart."""
+        if self.type in TEXTS:
+            return PADS_NOTHING in self.collation or self.chars <= SORTED_CHARS_MAX
+        if self.type in BYTES:
+            return self.chars <= SORTED_BYTES_MAX
         return self.type in EXACT_NUMBERS or self.type in TIMES or self.type in NAMED
 
 

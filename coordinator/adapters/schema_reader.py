@@ -19,6 +19,7 @@ from schema_tables import QUERIES, catalogue_of
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError
 from replication.effects import ReadAllowed, ReadRefused
 
+SESSION = "SET SESSION autocommit = 1, transaction_read_only = 1, time_zone = '+00:00'"
 RETRY_S = 0.01
 TRIGGER_PRIVILEGE = (
     "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type = 'TRIGGER' AND grantee ="
@@ -63,6 +64,7 @@ class SchemaReader:
         self._read_timeout_s = read_timeout_s
         self._catalogue: Catalogue | None = None
         self._reading: asyncio.Task[Catalogue] | None = None
+        self._reading_until_ns = 0
 
     def at_hand(self) -> Catalogue | None:
         """The catalogue, if it is right at this moment."""
@@ -78,15 +80,16 @@ class SchemaReader:
                 return catalogue
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.get_running_loop().create_task(self._read(deadline_ns))
-            reading = self._reading
+                # whoever waited for it may have gone away
+                self._reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._reading_until_ns = deadline_ns
+            until_ns = self._reading_until_ns
             try:
                 # one that gives up does not end the reading that others wait for
-                return await asyncio.shield(reading)
+                return await asyncio.shield(self._reading)
             except SchemaUnknown:
-                if time.monotonic_ns() > deadline_ns:
+                if deadline_ns <= until_ns or time.monotonic_ns() < until_ns:
                     raise
-                # it was begun for an earlier deadline than this one
-                continue
 
     async def _read(self, deadline_ns: int) -> Catalogue:
         reason = "no catalogue of the tables was read in time"

@@ -280,7 +280,10 @@ def _body(rng: random.Random) -> str:
 def test_the_server_sees_one_statement_in_a_trigger_that_we_take(connection: Connection) -> None:
     """A text of several statements is one only in the body of a trigger: the server must see no end before ours."""
     rng, seen, disagreements = random.Random(_SEED), Counter[str](), []
-    for number in range(_TRIGGERS):
+    with connection.cursor() as cursor:  # whatever the server takes for a statement behind an end of its own harms c
+        cursor.execute("CREATE TABLE c (a INT)")
+        cursor.execute("INSERT INTO c VALUES (1)")
+    for _ in range(_TRIGGERS):
         timing = rng.choice(["BEFORE INSERT", "BEFORE UPDATE", "AFTER DELETE"])
         text = f"CREATE TRIGGER g {timing} ON a FOR EACH ROW {_body(rng)}"
         try:
@@ -288,16 +291,11 @@ def test_the_server_sees_one_statement_in_a_trigger_that_we_take(connection: Con
         except Refused as refused:
             seen["refused by us: " + re.sub(r"[0-9]+", "N", refused.reason)[:50]] += 1
             continue
-        if number % 2 == 0:  # whatever a statement behind it does must have been seen as one
-            with connection.cursor() as cursor:
-                cursor.execute("DROP TABLE IF EXISTS c")
-                cursor.execute("CREATE TABLE c (a INT)")
-                cursor.execute("INSERT INTO c VALUES (1)")
         outcomes = _outcomes(connection, f"{body};{_SENTINEL}")
         kept = _outcomes(connection, "SELECT a FROM c")
         _outcomes(connection, "DROP TRIGGER IF EXISTS g")
         if kept != [((1,),)]:
-            disagreements.append(f"{text!r}: something behind an end that we did not see was executed")
+            disagreements.append(f"{text!r}: what stands behind an end that we did not see was executed: {kept}")
         elif len(outcomes) == 2 and outcomes == [(), _SENTINEL_ROWS]:
             seen["taken by both"] += 1
         elif len(outcomes) == 1 and isinstance(outcomes[0], Exception):
