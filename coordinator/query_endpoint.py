@@ -10,9 +10,9 @@ that each is judged by what the one before it left.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import errors
 import msgspec
@@ -20,7 +20,7 @@ from driver import Driver
 from errors import QueryError
 from made_values import with_values
 from query_parser import Kind, Refused, Statement, parse, parse_in_steps
-from schema_judge import judge
+from schema_judge import judge_in_steps
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
@@ -28,6 +28,7 @@ from adapters.outcomes import DISTURBANCES
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadRefused, Refuse, Stale
 
+Result = TypeVar("Result")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -35,6 +36,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 LONG_TEXT_CHARS = 16_384
 """A longer text is parsed in steps, so that it delays nobody else's request by more than a step."""
+STEPS_NS = 500_000
 RETRY_READ_S = 0.02
 SHUTDOWN_ERRNO = 1053
 READ_DISTURBANCES = (DISTURBANCES | {SHUTDOWN_ERRNO}) - {errors.TIMED_OUT_ERRNO, 1290, 1792, 1836}
@@ -122,14 +124,7 @@ class QueryEndpoint:
         try:
             if len(text) <= LONG_TEXT_CHARS:
                 return parse(text)
-            steps = parse_in_steps(text)
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as done:
-                    statement: Statement = done.value
-                    return statement
-                await asyncio.sleep(0)
+            return await _in_steps(parse_in_steps(text))
         except Refused as refusal:
             raise errors.refused(refusal.reason, refusal.errno, refusal.sqlstate) from refusal
 
@@ -141,7 +136,7 @@ class QueryEndpoint:
             return 0
         try:
             catalogue = self._schema.at_hand() or await self._schema.catalogue(deadline_ns)
-            judge(statement, catalogue)
+            await _in_steps(judge_in_steps(statement, catalogue))
         except SchemaUnknown as unknown:
             raise errors.unavailable(str(unknown), False) from unknown
         except Refused as refusal:
@@ -226,6 +221,20 @@ class QueryEndpoint:
             finally:
                 self._driver.read_finished(leave.node, time.monotonic_ns() - started_ns)
             await asyncio.sleep(RETRY_READ_S)
+
+
+async def _in_steps(steps: Generator[None, None, Result]) -> Result:
+    """Run to the end; now and then others run between two steps, each of which is short."""
+    begun_ns = time.monotonic_ns()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
+        if time.monotonic_ns() - begun_ns > STEPS_NS:
+            await asyncio.sleep(0)
+            begun_ns = time.monotonic_ns()
 
 
 def _read_error(node: str, error: ServerError) -> QueryError:

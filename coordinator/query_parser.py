@@ -26,7 +26,7 @@ import sql_rules as rules
 from sql_checks import READ, UNSUPPORTED, WRITE, chain_end, check, check_bare_schemas, names_from, skip, tables_of
 from sql_definitions import read_schema_change
 from sql_lexer import LITERAL, Refused, Tokens, finish, tokenize
-from sql_shapes import Claim, Relation, Splice
+from sql_shapes import Claim, Relation, Splice, weight_of
 from sql_writes import Write, read_change, read_insert
 
 __all__ = ["Kind", "Refused", "Statement", "parse", "parse_in_steps"]
@@ -34,6 +34,8 @@ __all__ = ["Kind", "Refused", "Statement", "parse", "parse_in_steps"]
 _CACHED_CHARS_MAX = 2048
 _CACHED_TEXTS_MAX = 2048
 _DEFINITIONS_MAX = 256
+_WEIGHT_MAX = 16_384
+"""Of what must be compared with the schema: columns times tables, so that no judgement takes long."""
 
 
 class Kind(enum.Enum):
@@ -127,7 +129,8 @@ def _made(tokens: Tokens, verb: str, tables: tuple[str, ...], uses_random: bool 
 
 
 def _write(tokens: Tokens, write: Write) -> Statement:
-    begin = tokens.starts[0]
+    if sum(map(weight_of, write.claims)) * max(1, len(write.relations)) > _WEIGHT_MAX:
+        raise Refused(f"the statement is refused: {rules.TOO_INVOLVED}", UNSUPPORTED)
     return Statement(
         Kind.WRITE,
         _text_of(tokens),
@@ -137,7 +140,7 @@ def _write(tokens: Tokens, write: Write) -> Statement:
         write.inserts,
         write.claims,
         write.relations,
-        tuple(msgspec.structs.replace(s, start=s.start - begin, end=s.end - begin) for s in write.splices),
+        write.splices,
     )
 
 

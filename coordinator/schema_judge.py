@@ -10,7 +10,7 @@ What is written and not in the catalogue is not judged: MySQL will say so on the
 appears meanwhile changes the schema's version.
 """
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 import sql_rules as rules
 from query_parser import Statement
@@ -19,13 +19,18 @@ from schema_definitions import judge_definition
 from schema_rows import ROW_ALIASES, Scope, is_in_order, is_one_row
 from schema_triggers import view_is_exact
 from schema_writes import WriteJudge, refused
-from sql_lexer import Refused
+from sql_lexer import Refused, finish
 from sql_shapes import Change, Claim, Column, Concatenated, Exact, Insertion, Limited, Query, Relation
 
 
 def judge(statement: Statement, catalogue: Catalogue) -> None:
     """Raises Refused."""
-    Judge(catalogue, statement.relations).take(statement.claims)
+    finish(judge_in_steps(statement, catalogue))
+
+
+def judge_in_steps(statement: Statement, catalogue: Catalogue) -> Generator[None, None, None]:
+    """As judge; pauses between claims, of which a text may have thousands."""
+    return Judge(catalogue, statement.relations).take(statement.claims)
 
 
 class Judge:
@@ -37,12 +42,13 @@ class Judge:
         self._row = row
         self._writes = WriteJudge(catalogue, self._relations, row)
 
-    def take(self, claims: Iterable[Claim]) -> None:
+    def take(self, claims: Iterable[Claim]) -> Generator[None, None, None]:
         try:
             for relation in self._relations:
                 self._check_view(relation)
             for claim in claims:
                 self._take(claim)
+                yield
         except Refused:
             self._say_what_is_missing()
             raise
@@ -64,7 +70,7 @@ class Judge:
             if claim.trigger is not None:
                 table = self._catalogue.find(claim.tables[0].schema, claim.tables[0].name)
                 if table is not None:
-                    Judge(self._catalogue, claim.trigger.relations, table).take(claim.trigger.claims)
+                    finish(Judge(self._catalogue, claim.trigger.relations, table).take(claim.trigger.claims))
 
     def _say_what_is_missing(self) -> None:
         """A table that is not there is a better reason than what cannot be shown because of that."""

@@ -18,6 +18,8 @@ from sql_shapes import Column, Literal, Query, Relation
 
 Place = tuple[str, str]
 """(alias, column)."""
+_TABLES_MAX = 16
+"""Of a query that is reasoned about: going round takes the square of it."""
 ROW_ALIASES = ("NEW", "OLD")
 """In the body of a trigger: one row, so all of its columns are known."""
 
@@ -64,26 +66,28 @@ def fixed_relations(scope: Scope, query: Query, ordered: Set[Place], known: Set[
     by_equality = set(known) | scope.row_places()
     by_order = set(ordered)
     fixed: set[str] = set()
+    if len(scope.tables) > _TABLES_MAX:
+        return fixed
+    follows: list[tuple[Place, Place]] = []
+    for equality in query.equalities:
+        left = scope.place(equality.column)
+        if left is None:
+            continue
+        if isinstance(equality.other, Literal):
+            if _takes(scope.facts(left), equality.other):
+                by_equality.add(left)
+            continue
+        right = scope.place(equality.other)
+        if right is not None and _are_alike(scope.facts(left), scope.facts(right)):
+            pairs = ((left, right), (right, left))
+            follows += [(source, target) for source, target in pairs if equality.toward in ("", target[0])]
     grows = True
     while grows:
         grows = False
-        for equality in query.equalities:
-            left = scope.place(equality.column)
-            if left is None:
-                continue
-            if isinstance(equality.other, Literal):
-                if left not in by_equality and _takes(scope.facts(left), equality.other):
-                    by_equality.add(left)
-                    grows = True
-                continue
-            right = scope.place(equality.other)
-            if right is None or not _are_alike(scope.facts(left), scope.facts(right)):
-                continue
-            for source, target in ((left, right), (right, left)):
-                is_known = source in by_equality or source in by_order
-                if is_known and target not in by_equality and equality.toward in ("", target[0]):
-                    by_equality.add(target)
-                    grows = True
+        for source, target in follows:
+            if target not in by_equality and (source in by_equality or source in by_order):
+                by_equality.add(target)
+                grows = True
         for alias, table in scope.tables.items():
             if table is None or alias in fixed:
                 continue

@@ -4,6 +4,7 @@ COUNT and the bit aggregates never do. MIN and MAX take the first of several equ
 numbers only, so the terms of a sum are read word by word: whatever is not known to keep numbers exact is not understood.
 """
 
+import re
 from collections.abc import Generator
 from itertools import pairwise
 
@@ -12,6 +13,8 @@ from sql_lexer import LITERAL, ROWS, Tokens
 from sql_names import PAUSE_TOKENS, column_at, columns_in, order_items
 from sql_shapes import Claim, Column, Concatenated, Exact, Query
 
+_EXACT_NUMBERS = re.compile(r"[0-9., ()-]*")
+"""No exponent, no quotes."""
 _CAST_TO_EXACT = frozenset({"SIGNED", "UNSIGNED", "DECIMAL", "DEC"})
 _SUMS = frozenset({"SUM", "AVG"})
 _CHOOSES = frozenset({"MIN", "MAX"})
@@ -65,7 +68,7 @@ def _sum(tokens: Tokens, function: str, start: int, end: int) -> Generator[None,
             else:
                 columns[column_at(tokens, index)] = None
         elif key in (LITERAL, ROWS):
-            is_understood = all(c in "0123456789., ()-" for c in tokens.raw(index)[:4096])
+            is_understood = _EXACT_NUMBERS.fullmatch(tokens.raw(index)) is not None
             after = index + 1
         else:
             is_understood = False
@@ -76,6 +79,6 @@ def _sum(tokens: Tokens, function: str, start: int, end: int) -> Generator[None,
 def _group_concat(tokens: Tokens, start: int, end: int, query: Query) -> Generator[None, None, Concatenated]:
     order = next((at for at in range(start, min(end, start + PAUSE_TOKENS)) if tokens.keys[at] == "ORDER"), end)
     arguments = yield from columns_in(tokens, start, order)
-    stop = next((at for at in range(order, end) if tokens.keys[at] == "SEPARATOR"), end)
-    items = order_items(tokens, order + 2, stop) if order < end else ()
+    stop = end - 2 if tokens.key(end - 2) == "SEPARATOR" else end
+    items = (yield from order_items(tokens, order + 2, stop)) if order < end else ()
     return Concatenated(arguments, tuple(item for item in items if item is not None), query)

@@ -41,6 +41,7 @@ _TOUCHES_KEYS = frozenset({"AUTO_INCREMENT", "KEY", "INDEX", "UNIQUE", "PRIMARY"
 _TOUCHES_KEYS |= {"CONSTRAINT", "FOREIGN", "REFERENCES", "EXCHANGE"}
 _DATABASE_WORDS = frozenset({"IF", "NOT", "EXISTS", "DEFAULT", "CHARACTER", "SET", "CHARSET", "COLLATE", "="})
 _PAUSE_TOKENS = 1024
+_PAUSE_TABLES = 128
 
 
 class SchemaChange(msgspec.Struct, frozen=True):
@@ -74,7 +75,8 @@ def read_schema_change(tokens: Tokens, verb: str) -> Generator[None, None, Schem
         raise Refused(f"{verb} {what} needs a name")
     if verb in ("CREATE", "ALTER") and what == "TABLE":
         yield from _check_table(tokens, index, creates=verb == "CREATE")
-    return SchemaChange(f"{verb} {what}", tuple(names_from(tokens, index)), _definition(tokens, verb, what, index))
+    claim = yield from _definition(tokens, verb, what, index)
+    return SchemaChange(f"{verb} {what}", tuple(names_from(tokens, index)), claim)
 
 
 def _object(tokens: Tokens, verb: str) -> tuple[str, int]:
@@ -122,43 +124,47 @@ def _database(tokens: Tokens, verb: str, what: str, index: int) -> Generator[Non
     name = tokens.name(at) if tokens.is_name(at) and tokens.keys[at] not in _DATABASE_WORDS else ""
     if verb != "ALTER" and not name:
         raise Refused(f"{verb} {what} needs a name")
-    for word in tokens.keys[at + bool(name) :]:
-        if word in ("ENCRYPTION", "READ", "UPGRADE", "DIRECTORY"):
+    for word in ("ENCRYPTION", "READ", "UPGRADE", "DIRECTORY"):
+        if word in tokens.keys[at + bool(name) :]:
             raise Refused(f"{word} is refused: {rules.DATABASE_OPTIONS}", UNSUPPORTED)
     claim = Definition(f"DROP {what}", what, (), schema=name) if verb == "DROP" else None
     return SchemaChange(f"{verb} {what}", (), claim)
 
 
-def _definition(tokens: Tokens, verb: str, what: str, index: int) -> Definition | None:
+def _definition(tokens: Tokens, verb: str, what: str, index: int) -> Generator[None, None, Definition | None]:
     keys = tokens.keys
-    references = tuple(
-        table_at(tokens, at + 1)
-        for at, key in enumerate(keys)
-        if key == "REFERENCES" and chain_end(tokens, at + 1) > at + 1
-    )
+    if verb == "TRUNCATE":
+        return None
+    references: list[TableName] = []
+    numbers_rows = False
+    for at, key in enumerate(keys):
+        if at % _PAUSE_TOKENS == 0:
+            yield
+        if key == "REFERENCES" and tokens.is_name(at + 1):
+            references.append(table_at(tokens, at + 1))
+        numbers_rows |= verb == "ALTER" and key == "AUTO_INCREMENT" and tokens.key(at + 1) != "="
     if verb == "CREATE" and what == "TABLE":
-        return Definition("CREATE TABLE", what, (), references) if references else None
-    tables = list(_tables(tokens, verb, index))
+        return Definition("CREATE TABLE", what, (), tuple(references)) if references else None
+    tables = yield from _tables(tokens, verb, index)
     if "EXCHANGE" in keys and "TABLE" in keys[index:]:
         tables.append(table_at(tokens, keys.index("TABLE", index) + 1))
-    numbers_rows = verb == "ALTER" and any(
-        key == "AUTO_INCREMENT" and keys[at + 1 : at + 2] != ["="] for at, key in enumerate(keys)
-    )
     touches_keys = verb in ("DROP", "RENAME") or bool(_TOUCHES_KEYS.intersection(keys[1:]))
     if verb == "CREATE" and what == "INDEX":
         touches_keys = keys[1] == "UNIQUE"
-    if verb == "TRUNCATE":
-        return None
-    return Definition(f"{verb} {what}", what, tuple(tables), references, touches_keys, numbers_rows)
+    return Definition(f"{verb} {what}", what, tuple(tables), tuple(references), touches_keys, numbers_rows)
 
 
-def _tables(tokens: Tokens, verb: str, index: int) -> Generator[TableName, None, None]:
+def _tables(tokens: Tokens, verb: str, index: int) -> Generator[None, None, list[TableName]]:
     """All tables that a DROP, RENAME, ALTER or index names as its own; of RENAME the new names too."""
+    tables: list[TableName] = []
     while (after := chain_end(tokens, index)) > index:
-        yield table_at(tokens, index)
+        tables.append(table_at(tokens, index))
+        if len(tables) % _PAUSE_TABLES == 0:
+            yield
         if tokens.key(after) not in (",", "TO") or (tokens.key(after) == "TO" and verb != "RENAME"):
-            return
+            break
         index = after + 1
+    return tables
 
 
 def _check_table(tokens: Tokens, start: int, creates: bool) -> Generator[None, None, None]:

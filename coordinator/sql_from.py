@@ -11,6 +11,8 @@ from sql_lexer import LITERAL, ROWS, Tokens
 from sql_names import NOT_COLUMNS, PAUSE_TOKENS, column_at, split, table_at
 from sql_shapes import Column, Equality, Literal, Relation
 
+EQUALITIES_MAX = 32
+"""Of one query: more are not looked at, which can only lead to a refusal. What follows from them is found by going round."""
 JOINS = frozenset({"JOIN", "STRAIGHT_JOIN"})
 _ENDS_ALIAS = JOINS | {"ON", "USE", "FORCE", "IGNORE", "INNER", "CROSS", "LEFT", "RIGHT", "NATURAL", "PARTITION", "FOR"}
 _ENDS_ALIAS |= {"TABLESAMPLE", "OUTER", "USING"}
@@ -49,7 +51,7 @@ def read_relations(
             closing = tokens.partners[index + 1]
             toward = found[-1].alias if outer == "LEFT" else ""
             if len(found) == 2:
-                for begin, _ in split(tokens, index + 2, closing, ","):
+                for begin, _ in (yield from split(tokens, index + 2, closing))[:EQUALITIES_MAX]:
                     name = tokens.name(begin).lower()
                     equalities.append(Equality(Column(found[1].alias, name), Column(found[0].alias, name), toward))
             index = closing
@@ -114,11 +116,12 @@ def read_equalities(
         if key == "(":
             index = tokens.partners[index]
         elif key == "AND" or (key == "&" and tokens.key(index + 1) == "&"):
-            found += _equality(tokens, begin, min(index, end), toward)
+            if len(found) < EQUALITIES_MAX:
+                found += _equality(tokens, begin, min(index, end), toward)
             index += key == "&"
             begin = index + 1
         index += 1
-    into += found
+    into += found[: max(0, EQUALITIES_MAX - len(into))]
 
 
 def _equality(tokens: Tokens, start: int, end: int, toward: str) -> list[Equality]:

@@ -82,8 +82,10 @@ class Tokens:
 
     def is_name(self, index: int) -> bool:
         """A word or a quoted name; whether a word is reserved is MySQL's to say."""
-        key = self.key(index)
-        return key == NAME or (key != "" and (key[0].isalpha() or key[0] == "_"))
+        if not 0 <= index < len(self.keys):
+            return False
+        key = self.keys[index]
+        return key == NAME or key[0].isalpha() or key[0] == "_"
 
     def name(self, index: int) -> str:
         raw = self.raw(index)

@@ -1,12 +1,17 @@
-"""Small readings of tokens: lists, chains of names, and the names in an expression that may be columns."""
+"""Small readings of tokens: lists, chains of names, and the names in an expression that may be columns.
 
-from collections.abc import Generator, Iterator
+A list may be as long as a text may be, so whatever walks one pauses.
+"""
+
+from collections.abc import Generator
 
 from sql_checks import chain_end
 from sql_lexer import ROWS, Tokens
 from sql_shapes import Column, TableName
 
-PAUSE_TOKENS = 1024
+PAUSE_TOKENS = 512
+PAUSE_ITEMS = 128
+_ITEMS_MAX = 64
 _WORDS = """
 NULL TRUE FALSE DEFAULT UNKNOWN CURRENT_TIMESTAMP CURRENT_DATE CURRENT_TIME LOCALTIME LOCALTIMESTAMP UTC_DATE UTC_TIME
 UTC_TIMESTAMP NOT AND OR XOR IS IN LIKE REGEXP RLIKE BETWEEN CASE WHEN THEN ELSE END INTERVAL DIV MOD DISTINCT ALL ANY AS
@@ -16,19 +21,25 @@ QUARTER ESCAPE EXISTS SEPARATOR
 NOT_COLUMNS = frozenset(_WORDS.split())
 
 
-def split(tokens: Tokens, start: int, end: int, separator: str) -> Iterator[tuple[int, int]]:
-    """The stretches between separators at this level."""
+def split(tokens: Tokens, start: int, end: int) -> Generator[None, None, list[tuple[int, int]]]:
+    """The stretches between the commas of this level."""
+    spans = []
     begin = index = start
+    steps = 0
     while index < end:
         key = tokens.keys[index]
+        steps += 1
+        if steps % PAUSE_TOKENS == 0:
+            yield
         if key == "(":
             index = tokens.partners[index]
-        elif key == separator:
-            yield begin, index
+        elif key == ",":
+            spans.append((begin, index))
             begin = index + 1
         index += 1
     if begin < end:
-        yield begin, end
+        spans.append((begin, end))
+    return spans
 
 
 def column_at(tokens: Tokens, index: int) -> Column:
@@ -63,8 +74,11 @@ def columns_in(tokens: Tokens, start: int, end: int) -> Generator[None, None, tu
     return tuple(columns)
 
 
-def order_items(tokens: Tokens, start: int, end: int) -> Iterator[Column | None]:
-    """Of ORDER BY and GROUP BY: the bare columns; None for anything else."""
-    for begin, stop in split(tokens, start, end, ","):
+def order_items(tokens: Tokens, start: int, end: int) -> Generator[None, None, tuple[Column | None, ...]]:
+    """Of ORDER BY and GROUP BY: the bare columns; None for anything else, and for what comes behind so many."""
+    spans = yield from split(tokens, start, end)
+    items: list[Column | None] = []
+    for begin, stop in spans[:_ITEMS_MAX]:
         last = stop - (tokens.key(stop - 1) in ("ASC", "DESC"))
-        yield column_at(tokens, begin) if begin < last == chain_end(tokens, begin) else None
+        items.append(column_at(tokens, begin) if begin < last == chain_end(tokens, begin) else None)
+    return (*items, None) if len(spans) > _ITEMS_MAX else tuple(items)

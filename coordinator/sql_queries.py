@@ -15,14 +15,16 @@ import sql_rules as rules
 from sql_aggregates import AGGREGATES, read_aggregate
 from sql_checks import UNSUPPORTED, chain_end, skip
 from sql_from import read_equalities, read_relations
-from sql_lexer import LITERAL, ROWS, Refused, Tokens, finish
-from sql_names import PAUSE_TOKENS, column_at, columns_in, order_items, split
+from sql_lexer import LITERAL, ROWS, Refused, Tokens
+from sql_names import PAUSE_ITEMS, PAUSE_TOKENS, column_at, columns_in, order_items, split
 from sql_shapes import Claim, Column, Equality, Exact, Limited, Query, Relation
 
 _CLAUSES = frozenset({"FROM", "WHERE", "GROUP", "HAVING", "WINDOW", "ORDER", "LIMIT", "SET", "USING"})
 _SET_OPERATORS = frozenset({"UNION", "EXCEPT", "INTERSECT"})
 _HEADS = frozenset({"SELECT", "TABLE", "VALUES", "UPDATE", "DELETE"})
 _BEFORE_HEAD = _SET_OPERATORS | {"ALL", "DISTINCT", ")"}
+_BEFORE_STAR = frozenset({".", "DISTINCT", "DISTINCTROW", "ALL"})
+_PAUSE_LEVELS = 32
 _SET_OPERATION = "UNION, EXCEPT or INTERSECT"
 
 Steps = Generator[None, None, None]
@@ -44,6 +46,7 @@ class _Part(msgspec.Struct):
     head: int
     end: int
     clauses: dict[str, tuple[int, int]]
+    calls_aggregate: bool = False
     query: Query | None = None
 
 
@@ -54,13 +57,15 @@ class _Level(msgspec.Struct):
     inner: list[int] = []
 
 
-def common_names(tokens: Tokens) -> Set[str]:
+def _common_names(tokens: Tokens, start: int, end: int) -> Generator[None, None, Set[str]]:
     """What WITH defines: names before `AS (`, with or without a list of columns."""
-    if "WITH" not in tokens.keys:
-        return frozenset()
     names: set[str] = set()
-    for index, key in enumerate(tokens.keys):
-        if key == "(" and tokens.key(index - 1) == "AS":
+    if "WITH" not in tokens.keys[start:end]:
+        return names
+    for index in range(start, end):
+        if index % PAUSE_TOKENS == 0:
+            yield
+        if tokens.keys[index] == "(" and tokens.key(index - 1) == "AS":
             at = index - 2
             if tokens.key(at) in (")", ROWS):
                 at = tokens.partners[at] - 1
@@ -72,13 +77,19 @@ def common_names(tokens: Tokens) -> Set[str]:
 def read_queries(tokens: Tokens, start: int, end: int) -> Generator[None, None, Found]:
     """Everything from token `start` to `end`, that level and all in it."""
     found = Found()
-    common = common_names(tokens)
+    common = yield from _common_names(tokens, start, end)
     ahead: list[tuple[int, int, Query]] = [(start, end, Query(()))]
+    levels = 0
     while ahead:
+        levels += 1
+        if levels % _PAUSE_LEVELS == 0:
+            yield
         begin, stop, owner = ahead.pop()
         level = yield from _level(tokens, begin, stop)
         parts = level.parts
-        for part in parts:
+        for number, part in enumerate(parts):
+            if number % _PAUSE_LEVELS == _PAUSE_LEVELS - 1:
+                yield
             part.query = yield from _query_of(tokens, part, common)
             found.relations.update(dict.fromkeys(part.query.relations))
             yield from _claims_of(tokens, part, found)
@@ -90,10 +101,20 @@ def read_queries(tokens: Tokens, start: int, end: int) -> Generator[None, None, 
             found.claims.append(Limited(found.queries[begin]))
         if any(operator != "UNION ALL" for operator in level.operators):
             is_understood = len(parts) == len(level.operators) + 1
-            lists = [_exact_list(tokens, part, _SET_OPERATION) for part in parts] if is_understood else []
-            found.claims += lists or [Exact(_SET_OPERATION, (), is_understood=False)]
-        for opening in level.inner:
-            inside = next((part.query for part in parts if part.head < opening < part.end), None) or owner
+            for number, part in enumerate(parts if is_understood else ()):
+                if number % _PAUSE_LEVELS == _PAUSE_LEVELS - 1:
+                    yield
+                found.claims.append((yield from _exact_list(tokens, part, _SET_OPERATION)))
+            if not is_understood:
+                found.claims.append(Exact(_SET_OPERATION, (), is_understood=False))
+        at_part = 0
+        for number, opening in enumerate(level.inner):
+            if number % PAUSE_ITEMS == PAUSE_ITEMS - 1:
+                yield
+            while at_part < len(parts) and parts[at_part].end < opening:
+                at_part += 1
+            is_inside = at_part < len(parts) and parts[at_part].head < opening
+            inside = (parts[at_part].query if is_inside else None) or owner
             if tokens.key(opening - 1) in AGGREGATES:
                 found.claims += yield from read_aggregate(tokens, opening, inside)
             ahead.append((opening + 1, tokens.partners[opening], inside))
@@ -119,14 +140,15 @@ def _level(tokens: Tokens, start: int, end: int) -> Generator[None, None, _Level
             yield
         if key == "(":
             level.inner.append(index)
+            if clause == "SELECT" and parts and index and keys[index - 1] in AGGREGATES:
+                parts[-1].calls_aggregate = True
             index = partners[index] + 1
             continue
-        previous = keys[index - 1] if index > start else ""
-        if _begins_part(tokens, index, previous if index > start else ")"):
+        if key in _HEADS and _begins_part(tokens, index, start):
             close(index)
             parts.append(_Part(index, end, {}))
             clause, clause_at = key, index + 1
-        elif key in _CLAUSES and previous != "FOR" and parts and _is_clause(tokens, index, parts[-1].head, clause):
+        elif key in _CLAUSES and parts and _is_clause(tokens, index, parts[-1].head, clause):
             close(index)
             clause, clause_at = key, index + 1
         elif key in _SET_OPERATORS or (key == "ON" and keys[index + 1 : index + 2] == ["DUPLICATE"]):
@@ -141,21 +163,21 @@ def _level(tokens: Tokens, start: int, end: int) -> Generator[None, None, _Level
     return level
 
 
-def _begins_part(tokens: Tokens, index: int, previous: str) -> bool:
+def _begins_part(tokens: Tokens, index: int, start: int) -> bool:
     key = tokens.keys[index]
-    if key not in _HEADS or (key == "VALUES" and tokens.key(index + 1) != "ROW"):
+    if key == "VALUES" and tokens.key(index + 1) != "ROW":
         return False
-    return key == "SELECT" or previous in _BEFORE_HEAD
+    return key == "SELECT" or index == start or tokens.keys[index - 1] in _BEFORE_HEAD
 
 
 def _is_clause(tokens: Tokens, index: int, head: int, clause: str) -> bool:
-    """SET and USING have other uses."""
+    """SET and USING have other uses, and hints say FOR ORDER BY."""
     key = tokens.keys[index]
     if key == "SET":
         return tokens.keys[head] == "UPDATE" and clause == "UPDATE"
     if key == "USING":
         return tokens.keys[head] == "DELETE" and clause == "FROM" and tokens.key(index + 1) not in ("(", ROWS)
-    return True
+    return tokens.keys[index - 1] != "FOR"
 
 
 def _as_one(parts: list[_Part]) -> Query:
@@ -187,14 +209,15 @@ def _query_of(tokens: Tokens, part: _Part, common: Set[str]) -> Generator[None, 
         relations = yield from read_relations(tokens, *source, common, equalities)
     if "WHERE" in part.clauses:
         yield from read_equalities(tokens, *part.clauses["WHERE"], equalities)
-    groups = None
+    groups: tuple[Column | None, ...] | None = None
     if "GROUP" in part.clauses:
-        groups = tuple(order_items(tokens, part.clauses["GROUP"][0] + 1, part.clauses["GROUP"][1]))
-    order = (
-        order_items(tokens, part.clauses["ORDER"][0] + 1, part.clauses["ORDER"][1]) if "ORDER" in part.clauses else ()
-    )
-    aliases = (yield from _aliases(tokens, part)) if order else set()
-    is_aggregate = head == "SELECT" and groups is None and _calls_aggregate(tokens, part)
+        groups = yield from order_items(tokens, part.clauses["GROUP"][0] + 1, part.clauses["GROUP"][1])
+    order: tuple[Column | None, ...] = ()
+    aliases: set[str] = set()
+    if "ORDER" in part.clauses:
+        order = yield from order_items(tokens, part.clauses["ORDER"][0] + 1, part.clauses["ORDER"][1])
+        aliases = yield from _aliases(tokens, part)
+    is_aggregate = head == "SELECT" and groups is None and part.calls_aggregate
     return Query(
         relations,
         tuple(equalities),
@@ -208,8 +231,9 @@ def _query_of(tokens: Tokens, part: _Part, common: Set[str]) -> Generator[None, 
 def _aliases(tokens: Tokens, part: _Part) -> Generator[None, None, set[str]]:
     """Names that the select list gives to something else than the column of that name: ORDER BY means those first."""
     aliases: set[str] = set()
-    for begin, stop in split(tokens, *part.clauses.get("SELECT", (part.head, part.head)), ","):
-        if len(aliases) % PAUSE_TOKENS == PAUSE_TOKENS - 1:
+    spans = yield from split(tokens, *part.clauses.get("SELECT", (part.head, part.head)))
+    for number, (begin, stop) in enumerate(spans):
+        if number % PAUSE_ITEMS == PAUSE_ITEMS - 1:
             yield
         end = chain_end(tokens, begin)
         if end < stop and tokens.is_name(stop - 1):
@@ -217,18 +241,6 @@ def _aliases(tokens: Tokens, part: _Part) -> Generator[None, None, set[str]]:
             if end == begin or end + (tokens.key(end) == "AS") != stop - 1 or column_at(tokens, begin).name != alias:
                 aliases.add(alias)
     return aliases
-
-
-def _calls_aggregate(tokens: Tokens, part: _Part) -> bool:
-    start, end = part.clauses.get("SELECT", (part.head, part.head))
-    index = start
-    while index < end:
-        if tokens.keys[index] == "(":
-            if tokens.key(index - 1) in AGGREGATES:
-                return True
-            index = tokens.partners[index]
-        index += 1
-    return False
 
 
 # ------------------------------------------------------------------------------------------ what order could change
@@ -240,25 +252,26 @@ def _claims_of(tokens: Tokens, part: _Part, found: Found) -> Steps:
         start, end = part.clauses["GROUP"][0] + 1, part.clauses["GROUP"][1]
         columns = yield from columns_in(tokens, start, end)
         if LITERAL in tokens.keys[start:end]:  # a place in the list
-            found.claims.append(_exact_list(tokens, part, "GROUP BY"))
+            found.claims.append((yield from _exact_list(tokens, part, "GROUP BY")))
         found.claims.append(Exact("GROUP BY", columns))
     first, second = tokens.key(part.head + 1), tokens.key(part.head + 2)
     if tokens.key(part.head) == "SELECT" and {"DISTINCT", "DISTINCTROW"} & {first, second}:
-        found.claims.append(_exact_list(tokens, part, "DISTINCT"))
+        found.claims.append((yield from _exact_list(tokens, part, "DISTINCT")))
 
 
-def _exact_list(tokens: Tokens, part: _Part, what: str) -> Exact:
+def _exact_list(tokens: Tokens, part: _Part, what: str) -> Generator[None, None, Exact]:
     """All columns of a select list."""
     start, end = part.clauses.get("SELECT", (part.head, part.head))
     if tokens.key(part.head) == "TABLE":
         return Exact(what, (Column("", "*"),))
-    columns = finish(columns_in(tokens, start, end))
-    stars = tuple(
-        Column(tokens.name(index - 2) if tokens.key(index - 1) == "." else "", "*")
-        for index in range(start, end)
-        if tokens.keys[index] == "*" and tokens.key(index - 1) in ("SELECT", "DISTINCT", ",", ".", "ALL")
-    )
-    return Exact(what, columns + stars)
+    columns = yield from columns_in(tokens, start, end)
+    stars: dict[Column, None] = {}
+    for number, (begin, stop) in enumerate((yield from split(tokens, start, end))):
+        if number % PAUSE_ITEMS == PAUSE_ITEMS - 1:
+            yield
+        if tokens.keys[stop - 1] == "*" and (stop - 1 == begin or tokens.keys[stop - 2] in _BEFORE_STAR):
+            stars[Column(tokens.name(stop - 3) if tokens.keys[stop - 2] == "." else "", "*")] = None
+    return Exact(what, (*columns, *stars))
 
 
 def refuse_strange_limits(keys: list[str], found: Found) -> None:

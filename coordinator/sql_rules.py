@@ -222,6 +222,7 @@ SCHEMA_SELECT = (
     "CREATE TABLE … SELECT gives no fixed order of rows: create the table, then INSERT … SELECT … ORDER BY its key"
 )
 UNCLEAR_LIMIT = "which rows it takes cannot be told from the text: read the keys first, then write by key"
+TOO_INVOLVED = "too many columns and tables stand in its queries: send it in parts"
 UNCLEAR_QUERY = (
     "the order of its rows cannot be told: write one SELECT … ORDER BY, without parentheses around its parts"
 )

@@ -175,3 +175,14 @@ class Definition(Shape, frozen=True):
 
 
 Claim = Limited | Exact | Concatenated | Change | Insertion | Definition
+
+
+def weight_of(claim: Claim) -> int:
+    """How many columns must be looked up for it, about."""
+    if isinstance(claim, Exact):
+        return len(claim.columns)
+    if isinstance(claim, Concatenated):
+        return len(claim.arguments) + len(claim.order)
+    if isinstance(claim, Change):
+        return sum(1 + len(assignment.reads) for assignment in claim.assignments)
+    return 1

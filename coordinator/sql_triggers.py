@@ -14,7 +14,7 @@ from collections.abc import Generator
 import sql_rules as rules
 from sql_checks import TRIGGER, UNSUPPORTED, chain_end, check
 from sql_lexer import TWO_STATEMENTS, Refused, Tokens
-from sql_names import table_at
+from sql_names import PAUSE_ITEMS, PAUSE_TOKENS, table_at
 from sql_queries import read_queries, refuse_strange_limits
 from sql_shapes import Claim, Definition, Relation, TableName, Trigger
 from sql_writes import Write, assignments_in, read_change, read_insert
@@ -111,12 +111,14 @@ def _statements(tokens: Tokens, start: int, end: int) -> Generator[None, None, l
     """The statements between BEGIN and END, and the conditions of IF among them; each statement ends with a `;`."""
     spans: list[Span] = []
     index, opened = start, 0
+    steps = 0
     while index < end:
-        if len(spans) % 64 == 63:
+        steps += 1
+        if steps % PAUSE_ITEMS == 0:
             yield
         word = tokens.keys[index]
         if word in ("IF", "ELSEIF"):
-            then = _find(tokens, index, end, "THEN")
+            then = yield from _find(tokens, index, end, "THEN")
             spans.append((index + 1, then))
             opened += word == "IF"
             index = then + 1
@@ -126,7 +128,7 @@ def _statements(tokens: Tokens, start: int, end: int) -> Generator[None, None, l
             opened -= 1
             index += 3
         elif word in _STATEMENTS:
-            stop = _find(tokens, index, end, ";")
+            stop = yield from _find(tokens, index, end, ";")
             spans.append((index, stop))
             index = stop + 1
         else:
@@ -138,11 +140,14 @@ def _statements(tokens: Tokens, start: int, end: int) -> Generator[None, None, l
     return spans
 
 
-def _find(tokens: Tokens, index: int, end: int, word: str) -> int:
+def _find(tokens: Tokens, index: int, end: int, word: str) -> Generator[None, None, int]:
     """The next `word` outside of parentheses; THEN not of a CASE. No statement may be passed on the way."""
-    cases = 0
+    cases = steps = 0
     while index < end:
         key = tokens.keys[index]
+        steps += 1
+        if steps % PAUSE_TOKENS == 0:
+            yield
         if key == "(":
             index = tokens.partners[index]
         elif key == "CASE":

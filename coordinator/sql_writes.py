@@ -13,7 +13,7 @@ import msgspec
 import sql_rules as rules
 from sql_checks import TRIGGER, UNSUPPORTED, VALUES, WRITE, Law, chain_end, check, names_from, skip, tables_of
 from sql_lexer import LITERAL, ROWS, Refused, Tokens, is_one_row
-from sql_names import PAUSE_TOKENS, column_at, columns_in, split, table_at
+from sql_names import PAUSE_ITEMS, PAUSE_TOKENS, column_at, columns_in, split, table_at
 from sql_queries import Found, read_queries, refuse_strange_limits
 from sql_shapes import Assignment, Change, Claim, Insertion, Query, Relation, Splice, TableName
 
@@ -30,12 +30,14 @@ class Write(msgspec.Struct, frozen=True):
     """All that it reads, its own rows included."""
     written: tuple[TableName, ...]
     splices: tuple[Splice, ...] = ()
-    """Places in the whole text."""
+    """Places in the statement's text."""
 
 
 MADE_HERE = frozenset({"UUID", "RANDOM_BYTES"})
 _RANDOM_BYTES_MAX = 1024
 """MySQL's own limit."""
+_TARGETS_MAX = 64
+"""MySQL joins 61 tables at most."""
 _QUERY_HEADS = frozenset({"SELECT", "WITH", "TABLE", "("})
 
 
@@ -55,7 +57,7 @@ def read_insert(tokens: Tokens, verb: str, start: int, end: int, law: Law) -> Ge
         tokens.key(index) == "(" and tokens.key(index + 1) not in ("SELECT", "WITH", "TABLE", "VALUES", "(")
     ):
         column_lists.add(index)
-        columns = () if tokens.key(index) == ROWS else _names(tokens, index)
+        columns = () if tokens.key(index) == ROWS else (yield from _names(tokens, index + 1, tokens.partners[index]))
         index = tokens.partners[index] + 1
     source, next_key = tokens.key(index), tokens.key(index + 1)
     is_query = source in _QUERY_HEADS or (source in ("VALUES", "VALUE") and next_key == "ROW")
@@ -75,7 +77,7 @@ def read_insert(tokens: Tokens, verb: str, start: int, end: int, law: Law) -> Ge
         found = yield from read_queries(tokens, index, end)
     refuse_strange_limits(later, found)
     if source == "SET" and columns is None:
-        columns = tuple(column_at(tokens, at).name for at, _ in split(tokens, index + 1, values_end, ","))
+        columns = yield from _names(tokens, index + 1, values_end)
     query = _source(tokens, index, values_end, found) if is_query else None
     if is_query and query is None:
         raise Refused(f"{verb} from this query is refused: {rules.UNCLEAR_QUERY}", UNSUPPORTED)
@@ -90,13 +92,16 @@ def read_insert(tokens: Tokens, verb: str, start: int, end: int, law: Law) -> Ge
         )
         found.claims.append(insertion)
     names = tuple(dict.fromkeys([*names_from(tokens, target)[:1], *tables_of(tokens, index)]))
-    splices = tuple(_splices(tokens, index, values_end, end)) if makes_values else ()
+    splices = (yield from _splices(tokens, index, values_end, end)) if makes_values else ()
     return Write(verb, names, True, uses_random, tuple(found.claims), tuple(found.relations), (table,), splices)
 
 
-def _splices(tokens: Tokens, start: int, values_end: int, end: int) -> Generator[Splice, None, None]:
+def _splices(tokens: Tokens, start: int, values_end: int, end: int) -> Generator[None, None, tuple[Splice, ...]]:
     """Calls in the rows given: each is evaluated once. Behind ON DUPLICATE KEY UPDATE one would be for several rows."""
+    splices = []
     for index in range(start, end):
+        if index % PAUSE_TOKENS == 0:
+            yield
         function = tokens.keys[index]
         if function not in MADE_HERE or tokens.key(index + 1) not in ("(", ROWS):
             continue
@@ -104,13 +109,19 @@ def _splices(tokens: Tokens, start: int, values_end: int, end: int) -> Generator
         is_plain = size == "" if function == "UUID" else size.isdecimal() and 1 <= int(size[:5]) <= _RANDOM_BYTES_MAX
         if index >= values_end or tokens.key(index + 1) != ROWS or not is_plain:
             raise Refused(f"{function}() is refused here: {rules.NOT_IN_WRITES[function]}", UNSUPPORTED)
-        yield Splice(tokens.starts[index], tokens.ends[index + 1], function, int(size or 0))
+        start_at, end_at = tokens.starts[index] - tokens.starts[0], tokens.ends[index + 1] - tokens.starts[0]
+        splices.append(Splice(start_at, end_at, function, int(size or 0)))
+    return tuple(splices)
 
 
-def _names(tokens: Tokens, opening: int) -> tuple[str, ...]:
-    """A list of columns in parentheses."""
-    closing = tokens.partners[opening]
-    return tuple(column_at(tokens, at).name for at, _ in split(tokens, opening + 1, closing, ","))
+def _names(tokens: Tokens, start: int, end: int) -> Generator[None, None, tuple[str, ...]]:
+    """The columns that a list begins its items with."""
+    names = []
+    for number, (begin, _) in enumerate((yield from split(tokens, start, end))):
+        if number % PAUSE_ITEMS == PAUSE_ITEMS - 1:
+            yield
+        names.append(column_at(tokens, begin).name if tokens.is_name(begin) else "")
+    return tuple(names)
 
 
 def _source(tokens: Tokens, index: int, end: int, found: Found) -> Query | None:
@@ -177,8 +188,8 @@ def _targets(tokens: Tokens, index: int, rows: Query) -> tuple[bool, tuple[str, 
     if not is_multi:
         return False, tuple(relation.alias for relation in rows.relations)
     at = index + (tokens.key(index) == "FROM")
-    targets = []
-    while (after := chain_end(tokens, at)) > at:
+    targets: list[str] = []
+    while (after := chain_end(tokens, at)) > at and len(targets) < _TARGETS_MAX:
         is_star = tokens.keys[after - 1] == "."
         targets.append(tokens.name(after - 2 if is_star else after - 1))
         at = after + is_star
@@ -210,7 +221,9 @@ def _assignments(tokens: Tokens, start: int, end: int) -> Generator[None, None, 
 
 def assignments_in(tokens: Tokens, start: int, end: int) -> Generator[None, None, tuple[Assignment, ...]]:
     assignments = []
-    for begin, stop in split(tokens, start, end, ","):
+    for number, (begin, stop) in enumerate((yield from split(tokens, start, end))):
+        if number % PAUSE_ITEMS == PAUSE_ITEMS - 1:
+            yield
         sign = chain_end(tokens, begin)
         if sign == begin or tokens.key(sign) != "=":
             raise Refused("SET needs assignments of the form column = value, with commas between")
