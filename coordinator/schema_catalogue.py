@@ -7,6 +7,7 @@ identical?* For whole numbers, decimals, times and bytes; not for text under a c
 collations ('a' = 'a '), not for floating point (0 = -0), whose sums also depend on the order of their terms.
 """
 
+import copy
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
@@ -133,6 +134,14 @@ class Catalogue:
         """Parent -> the foreign keys that point to it."""
         for key in foreign_keys:
             self.children.setdefault(key.parent, []).append(key)
+
+    def within(self, database: str) -> "Catalogue":
+        """The same, with another default database: in the body of a trigger it is the trigger's own."""
+        if database == self.database:
+            return self
+        other = copy.copy(self)
+        other.database = database
+        return other
 
     def find(self, schema: str, name: str) -> Table | None:
         return self._tables.get((schema or self.database, name))

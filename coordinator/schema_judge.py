@@ -70,7 +70,8 @@ class Judge:
             if claim.trigger is not None:
                 table = self._catalogue.find(claim.tables[0].schema, claim.tables[0].name)
                 if table is not None:
-                    finish(Judge(self._catalogue, claim.trigger.relations, table).take(claim.trigger.claims))
+                    inside = self._catalogue.within(table.schema)
+                    finish(Judge(inside, claim.trigger.relations, table).take(claim.trigger.claims))
 
     def _say_what_is_missing(self) -> None:
         """A table that is not there is a better reason than what cannot be shown because of that."""

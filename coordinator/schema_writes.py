@@ -105,7 +105,7 @@ class WriteJudge:
                 for name, trigger in fired_by(base, events):
                     if trigger is None:
                         raise refused(f"writing to {base.name}", rules.UNKNOWN_TRIGGER.format(name), rules.MAKE_AGAIN)
-                    if makes_ids(self._catalogue, trigger):
+                    if makes_ids(self._catalogue.within(base.schema), trigger):
                         raise refused(f"writing to {base.name}", rules.TRIGGER_IDS.format(name), rules.KEY_OF_ITS_OWN)
 
     def _check_own_reads(self, table: Table, verb: str) -> None:
