@@ -51,7 +51,13 @@ MEMBERS = (
         "service",
         8000,
         "coordinator",
-        passwords=("COORDINATOR_DB_PASSWORD", "READER_DB_PASSWORD", "CLONER_DB_PASSWORD", "DDL_DB_PASSWORD"),
+        passwords=(
+            "COORDINATOR_DB_PASSWORD",
+            "READER_DB_PASSWORD",
+            "CLONER_DB_PASSWORD",
+            "DDL_DB_PASSWORD",
+            "SCHEMA_READER_DB_PASSWORD",
+        ),
         # named, not left to what happens to be installed: the write path is measured with these
         uvicorn_options=("--loop", "uvloop", "--http", "httptools"),
     ),

@@ -23,6 +23,7 @@ class CoordinatorSettings(BaseSettings):
     reader_db_password: SecretStr
     cloner_db_password: SecretStr
     ddl_db_password: SecretStr
+    schema_reader_db_password: SecretStr
     timestamp_urls: str = "http://127.0.0.1:8001,http://127.0.0.1:8002"
     metrics_url: str = "http://127.0.0.1:8003"
     cabinet_url: str = "http://127.0.0.1:8004"

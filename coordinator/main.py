@@ -25,6 +25,7 @@ from fastapi.responses import JSONResponse, Response
 from query_contract import (
     ElectionsAnswer,
     ErrorAnswer,
+    ExplainAnswer,
     HealthAnswer,
     QueryRequest,
     ReadAnswer,
@@ -33,15 +34,19 @@ from query_contract import (
     SwitchoverRequest,
     WriteAnswer,
 )
-from query_endpoint import QueryEndpoint, Receive, Scope, Send
+from query_endpoint import EXPLAIN_PATH, QueryEndpoint, Receive, Scope, Send
 
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
+from adapters.mysql_session import MySQLSession
 from adapters.node_reader import NodeReader
+from adapters.schema_reader import SESSION as SCHEMA_SESSION
+from adapters.schema_reader import SchemaReader
 from adapters.service_clients import AdviceClient, TimestampClient
 from replication.replicator import Replicator
 
 log = logging.getLogger("coordinator")
 
+QUERY_PATHS = ("/query", EXPLAIN_PATH)
 LOOP_STALE_S = 5.0
 """A loop that took no step for so long is stuck: the heartbeat alone makes several a second."""
 
@@ -91,7 +96,27 @@ class Coordinator:
             for milliseconds in (settings.request_deadline_ms, settings.schema_change_deadline_ms)
         )
         self.driver = Driver(self.replicator, dict(nodes), self.timestamps, deadline_ns, change_deadline_ns)
-        self.query = QueryEndpoint(self.driver, self.readers, settings.body_bytes_max, settings.request_deadline_ms)
+        schema_password = settings.schema_reader_db_password.get_secret_value()
+        self.schema = SchemaReader(
+            self.driver,
+            self.replicator.state,
+            {
+                name: MySQLSession(
+                    host,
+                    port,
+                    "schema_reader",
+                    schema_password,
+                    setup=[SCHEMA_SESSION],
+                    connect_timeout_s=connect_timeout_s,
+                )
+                for name, (host, port) in addresses.items()
+            },
+            settings.database,
+            settings.read_timeout_ms / 1000,
+        )
+        self.query = QueryEndpoint(
+            self.driver, self.readers, self.schema, settings.body_bytes_max, settings.request_deadline_ms
+        )
         self._advice_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -107,6 +132,7 @@ class Coordinator:
         await self.driver.stop()
         for reader in self.readers.values():
             reader.close()
+        self.schema.close()
         await self.timestamps.close()
         await self.advice.close()
 
@@ -146,6 +172,13 @@ def create_api(coordinator_of: Any) -> FastAPI:
     async def query(request: QueryRequest) -> Response:
         """Run one SQL statement: a write is acknowledged when it can never be lost, a read sees all of those."""
         raise NotImplementedError("POST /query is answered by QueryEndpoint")
+
+    explained = {status: errors[status] for status in (400, 413, 422, 503)}
+
+    @api.post(EXPLAIN_PATH, response_model=ExplainAnswer, responses=explained)  # type: ignore[arg-type]  # as above
+    async def explain(request: QueryRequest) -> Response:
+        """What would become of a query, without doing it: its kind, what would be replicated, or why it is refused."""
+        raise NotImplementedError("POST /explain-replication is answered by QueryEndpoint")
 
     @api.get("/status", response_model=StatusAnswer)
     async def status() -> dict[str, Any]:
@@ -199,14 +232,14 @@ def create_api(coordinator_of: Any) -> FastAPI:
 
 
 class Application:
-    """The ASGI application: POST /query takes the short way, everything else goes through FastAPI."""
+    """The ASGI application: queries take the short way, everything else goes through FastAPI."""
 
     def __init__(self) -> None:
         self.coordinator: Coordinator | None = None
         self.api = create_api(lambda: self.coordinator)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/query" and scope["method"] == "POST":
+        if scope["type"] == "http" and scope["path"] in QUERY_PATHS and scope["method"] == "POST":
             assert self.coordinator is not None
             try:
                 await self.coordinator.query(scope, receive, send)

@@ -1,4 +1,4 @@
-"""What `POST /query`, `/status` and `/health` of the coordinator are asked and what they answer."""
+"""What `POST /query`, `/explain-replication`, `/status` and `/health` of the coordinator are asked and what they answer."""
 
 from typing import Any, Literal
 
@@ -37,6 +37,26 @@ class ReadAnswer(BaseModel):
     rows_affected: int
     executed_on: str
     applied_timestamp: int
+
+
+class Refusal(BaseModel):
+    reason: str
+    errno: int | None
+    sqlstate: str | None
+
+
+class ExplainAnswer(BaseModel):
+    """What would become of a query. A refused one is explained too, with status 200."""
+
+    kind: Literal["read", "write", "schema change", "refused"]
+    verb: str | None
+    tables: list[str]
+    pins: list[str] = Field(description="What its log entry carries beside the text, so that every node does the same")
+    replicated: str | None = Field(
+        description="The text that the log would carry: without what surrounds it, and with values in the place of UUID()"
+    )
+    rests_on_schema: bool = Field(description="Whether the verdict holds for the tables as they are now only")
+    refusal: Refusal | None
 
 
 class ErrorDetail(BaseModel):

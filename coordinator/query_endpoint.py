@@ -1,26 +1,34 @@
-"""`POST /query`, from bytes to bytes: the hot path of the HTTP door.
+"""`POST /query` and `POST /explain-replication`, from bytes to bytes: the hot path of the HTTP door.
 
 A bare ASGI callable: an ordinary FastAPI route with one model and no database at all answers 2,000 to 3,000 requests a
-second on one core, which is less than the cluster commits. The route stays in the application's OpenAPI; it is answered here.
+second on one core, which is less than the cluster commits. The routes stay in the application's OpenAPI; they are answered here.
+
+A write that rests on the schema is judged by the catalogue at hand, and sent with that catalogue's version. If the schema changed
+before its turn came, it comes back as stale, unexecuted, and is judged anew. Schema changes go one after the other, so
+that each is judged by what the one before it left.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import errors
 import msgspec
 from driver import Driver
 from errors import QueryError
+from made_values import with_values
 from query_parser import Kind, Refused, Statement, parse, parse_in_steps
+from schema_judge import judge_in_steps
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from adapters.outcomes import DISTURBANCES
-from replication.effects import Acknowledge, Fail, ReadRefused, Refuse
+from adapters.schema_reader import SchemaReader, SchemaUnknown
+from replication.effects import Acknowledge, Fail, ReadRefused, Refuse, Stale
 
+Result = TypeVar("Result")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -28,10 +36,12 @@ Send = Callable[[Message], Awaitable[None]]
 
 LONG_TEXT_CHARS = 16_384
 """A longer text is parsed in steps, so that it delays nobody else's request by more than a step."""
+STEPS_NS = 500_000
 RETRY_READ_S = 0.02
 SHUTDOWN_ERRNO = 1053
 READ_DISTURBANCES = (DISTURBANCES | {SHUTDOWN_ERRNO}) - {errors.TIMED_OUT_ERRNO, 1290, 1792, 1836}
 """Not those that a write meets at a server that only reads: there the statement is what is wrong."""
+EXPLAIN_PATH = "/explain-replication"
 TIME_TYPE = 11
 """MySQL's type code of TIME, which goes beyond 24 hours and has no JSON form of its own."""
 
@@ -47,16 +57,26 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 class QueryEndpoint:
     """Parses, routes and answers one query."""
 
-    def __init__(self, driver: Driver, readers: dict[str, NodeReader], body_bytes_max: int, deadline_ms: int) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        readers: dict[str, NodeReader],
+        schema: SchemaReader,
+        body_bytes_max: int,
+        deadline_ms: int,
+    ) -> None:
         self._driver = driver
         self._readers = readers
+        self._schema = schema
+        self._schema_changes = asyncio.Lock()
         self._body_bytes_max = body_bytes_max
         self._deadline_ns = deadline_ms * 1_000_000
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI door."""
+        answer = self.explain if scope["path"] == EXPLAIN_PATH else self.answer
         try:
-            status, headers, body = 200, [], await self.answer(await self._body(receive))
+            status, headers, body = 200, [], await answer(await self._body(receive))
         except QueryError as error:
             status, headers, body = error.status, _error_headers(error), error.body()
         payload = _encode(body)
@@ -86,30 +106,66 @@ class QueryEndpoint:
             return await self._read(statement)
         return await self._write(statement)
 
+    async def explain(self, body: bytes) -> dict[str, object]:
+        """What would become of the query. Nothing of it is executed; where it rests on the schema, that is read."""
+        text = query_of(body)
+        statement: Statement | None = None
+        refusal: QueryError | None = None
+        try:
+            statement = await self._parse(text)
+            await self._judge(statement, time.monotonic_ns() + self._deadline_ns)
+        except QueryError as error:
+            if error.kind == "unavailable":
+                raise
+            refusal = error
+        return explanation(statement, refusal)
+
     async def _parse(self, text: str) -> Statement:
         try:
             if len(text) <= LONG_TEXT_CHARS:
                 return parse(text)
-            steps = parse_in_steps(text)
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as done:
-                    statement: Statement = done.value
-                    return statement
-                await asyncio.sleep(0)
+            return await _in_steps(parse_in_steps(text))
         except Refused as refusal:
             raise errors.refused(refusal.reason, refusal.errno, refusal.sqlstate) from refusal
 
     # ------------------------------------------------------------------------------------------ writes
 
-    async def _write(self, statement: Statement) -> dict[str, object]:
+    async def _judge(self, statement: Statement, deadline_ns: int) -> int:
+        """The version of the schema that the statement was found exact by; 0 if it rests on none. Raises QueryError."""
+        if not statement.rests_on_schema:
+            return 0
+        try:
+            catalogue = self._schema.at_hand() or await self._schema.catalogue(deadline_ns)
+            await _in_steps(judge_in_steps(statement, catalogue))
+        except SchemaUnknown as unknown:
+            raise errors.unavailable(str(unknown), False) from unknown
+        except Refused as refusal:
+            raise errors.refused(refusal.reason, refusal.errno, refusal.sqlstate) from refusal
+        return catalogue.version
+
+    async def _send(self, statement: Statement) -> Acknowledge | Refuse | Fail:
+        deadline_ns = time.monotonic_ns() + self._deadline_ns
         if statement.kind is Kind.SCHEMA_CHANGE:
-            answer = await self._driver.change_schema(statement.text)
-        else:
+            async with self._schema_changes:
+                await self._judge(statement, time.monotonic_ns() + self._deadline_ns)
+                changed = await self._driver.change_schema(statement.text)
+            assert not isinstance(changed, Stale)  # it was sent without a version
+            return changed
+        text = with_values(statement.text, statement.splices)
+        while True:
             answer = await self._driver.write(
-                statement.text, inserts=statement.inserts, uses_random=statement.uses_random
+                text,
+                inserts=statement.inserts,
+                uses_random=statement.uses_random,
+                schema_version=await self._judge(statement, deadline_ns),
             )
+            if not isinstance(answer, Stale):
+                return answer
+            if time.monotonic_ns() > deadline_ns:
+                raise errors.unavailable("the schema changes all the time", False)
+
+    async def _write(self, statement: Statement) -> dict[str, object]:
+        answer = await self._send(statement)
         if isinstance(answer, Acknowledge):
             entry, quorum = answer.entry, answer.quorum
             return {
@@ -124,7 +180,6 @@ class QueryEndpoint:
             }
         if isinstance(answer, Refuse):
             raise errors.rejected(answer.error.errno, answer.error.sqlstate, answer.error.message)
-        assert isinstance(answer, Fail)  # what does not rest on the schema is never stale
         committed: errors.Committed = "unknown" if answer.committed is None else False
         disturbance = answer.disturbance
         if disturbance is None:
@@ -168,12 +223,42 @@ class QueryEndpoint:
             await asyncio.sleep(RETRY_READ_S)
 
 
+async def _in_steps(steps: Generator[None, None, Result]) -> Result:
+    """Run to the end; now and then others run between two steps, each of which is short."""
+    begun_ns = time.monotonic_ns()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
+        if time.monotonic_ns() - begun_ns > STEPS_NS:
+            await asyncio.sleep(0)
+            begun_ns = time.monotonic_ns()
+
+
 def _read_error(node: str, error: ServerError) -> QueryError:
     """What MySQL said of the statement, or of itself: that is no fault of the request."""
     if error.errno in READ_DISTURBANCES:
         reason = f"{node} could not run it: {error.message}"
         return errors.unavailable(reason, False, error.errno, error.sqlstate)
     return errors.rejected(error.errno, error.sqlstate, error.message)
+
+
+def explanation(statement: Statement | None, refusal: QueryError | None) -> dict[str, object]:
+    """The body of an answer to POST /explain-replication."""
+    told: dict[str, object] = {"kind": "refused", "verb": None, "tables": [], "pins": [], "replicated": None}
+    if statement is not None:
+        told |= {"verb": statement.verb, "tables": statement.tables}
+    if statement is not None and refusal is None:
+        is_logged = statement.kind is not Kind.READ
+        replicated = with_values(statement.text, statement.splices) if is_logged else None
+        told |= {"kind": statement.kind.value, "pins": statement.pins, "replicated": replicated}
+    told["rests_on_schema"] = statement is not None and statement.rests_on_schema
+    told["refusal"] = None
+    if refusal is not None:
+        told["refusal"] = {"reason": refusal.message, "errno": refusal.errno, "sqlstate": refusal.sqlstate}
+    return told
 
 
 def query_of(body: bytes) -> str:

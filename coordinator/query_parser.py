@@ -9,11 +9,12 @@ known; left to MySQL is only what MySQL refuses by itself, such as clauses in a 
   random seeds, the default database and the session's settings.
 * `text` is a slice of what came in, never made anew from a tree, and ends with its last token: no comment, no `;`.
 
-The hard case is what a text does not show: a view, a column default. Hence definitions are held to the rules of writes
-before they exist. And what only the schema can tell (whether an ORDER BY names a unique key) is refused for now.
+The hard case is what a text does not show: the schema. Whether an ORDER BY names a unique key, whether a sum adds floating
+point numbers, what a trigger does. Such facts are noted as claims, and a statement that has some `rests_on_schema`: it may
+be run only when schema_judge.py has found them true, and only on a master that still has that schema.
 
 sql_lexer cuts the tokens, this module tells the verbs apart, sql_checks holds each to its law, sql_rules has the names
-and the sentences.
+and the sentences; sql_writes, sql_definitions and sql_triggers read writes and schema changes, sql_queries the SELECTs in them.
 """
 
 import enum
@@ -22,27 +23,19 @@ from functools import lru_cache
 
 import msgspec
 import sql_rules as rules
-from sql_checks import (
-    DEFINITION,
-    READ,
-    UNSUPPORTED,
-    VIEW,
-    WRITE,
-    chain_end,
-    check,
-    check_bare_schemas,
-    names_from,
-    skip,
-    tables_of,
-)
-from sql_lexer import LITERAL, ROWS, Refused, Tokens, is_one_row, tokenize
+from sql_checks import READ, UNSUPPORTED, WRITE, chain_end, check, check_bare_schemas, names_from, skip, tables_of
+from sql_definitions import read_schema_change
+from sql_lexer import LITERAL, Refused, Tokens, finish, tokenize
+from sql_shapes import Claim, Relation, Splice, weight_of
+from sql_writes import Write, read_change, read_insert
 
 __all__ = ["Kind", "Refused", "Statement", "parse", "parse_in_steps"]
 
 _CACHED_CHARS_MAX = 2048
 _CACHED_TEXTS_MAX = 2048
 _DEFINITIONS_MAX = 256
-_PAUSE_TOKENS = 1024
+_WEIGHT_MAX = 16_384
+"""Of what must be compared with the schema: columns times tables, so that no judgement takes long."""
 
 
 class Kind(enum.Enum):
@@ -58,8 +51,27 @@ class Statement(msgspec.Struct, frozen=True):
     text: str
     verb: str
     tables: tuple[str, ...]
-    uses_random: bool
-    inserts: bool
+    uses_random: bool = False
+    inserts: bool = False
+    claims: tuple[Claim, ...] = ()
+    """What must be true of the schema for the statement to be taken."""
+    relations: tuple[Relation, ...] = ()
+    """What a write reads."""
+    splices: tuple[Splice, ...] = ()
+    """Calls in `text` that give way to a value, made anew for each request."""
+
+    @property
+    def rests_on_schema(self) -> bool:
+        return bool(self.claims or self.relations)
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """What its log entry carries beside the text."""
+        if self.kind is Kind.READ:
+            return ()
+        always = ("time", "default database", "session settings")
+        ids = ("insert id",) * self.inserts
+        return always + ids + ("random seeds",) * self.uses_random + ("values made",) * bool(self.splices)
 
 
 _Steps = Generator[None, None, Statement]
@@ -77,46 +89,59 @@ def parse_in_steps(text: str) -> _Steps:
 
 
 def _run(text: str) -> Statement:
-    steps = parse_in_steps(text)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            statement: Statement = finished.value
-            return statement
+    return finish(parse_in_steps(text))
 
 
 _parse_cached = lru_cache(_CACHED_TEXTS_MAX)(_run)
 
 
 def _classify(tokens: Tokens) -> _Steps:
-    verb = tokens.keys[0]
+    verb, end = tokens.keys[0], len(tokens.keys)
     if verb in ("SELECT", "WITH", "VALUES", "TABLE", "("):
         verb, index = _main_verb(tokens, 0)
         if verb in ("UPDATE", "DELETE"):
-            return (yield from _update_or_delete(tokens, verb, index))
+            return _write(tokens, (yield from read_change(tokens, verb, 0, index, end, WRITE)))
         return (yield from _read(tokens, verb, 0))
     if verb in ("INSERT", "REPLACE"):
-        return (yield from _insert(tokens, verb))
+        return _write(tokens, (yield from read_insert(tokens, verb, 0, end, WRITE)))
     if verb in ("UPDATE", "DELETE"):
-        return (yield from _update_or_delete(tokens, verb, 0))
+        return _write(tokens, (yield from read_change(tokens, verb, 0, 0, end, WRITE)))
     if verb == "SHOW":
         return (yield from _show(tokens))
     if verb in ("DESC", "DESCRIBE", "EXPLAIN"):
         return (yield from _explain(tokens, "EXPLAIN" if verb == "EXPLAIN" else "DESCRIBE"))
     if verb in ("CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"):
-        return (yield from _schema_change(tokens, verb))
+        change = yield from read_schema_change(tokens, verb)
+        claims = () if change.claim is None else (change.claim,)
+        return Statement(Kind.SCHEMA_CHANGE, _text_of(tokens), change.verb, change.tables, claims=claims)
     if verb in rules.REFUSED_VERBS:
         sentence = rules.REFUSED_VERBS.get(f"{verb} {tokens.key(1)}", rules.REFUSED_VERBS[verb])
         raise Refused(f"{verb} is refused: {sentence}", UNSUPPORTED)
     raise Refused(f"{tokens.raw(0)[:64]!r} begins no statement that the cluster knows: check its first word")
 
 
-def _made(
-    tokens: Tokens, kind: Kind, verb: str, tables: tuple[str, ...], uses_random: bool = False, inserts: bool = False
-) -> Statement:
-    text = tokens.text[tokens.starts[0] : tokens.ends[-1]]
-    return Statement(kind, text, verb, tables, uses_random, inserts)
+def _text_of(tokens: Tokens) -> str:
+    return tokens.text[tokens.starts[0] : tokens.ends[-1]]
+
+
+def _made(tokens: Tokens, verb: str, tables: tuple[str, ...], uses_random: bool = False) -> Statement:
+    return Statement(Kind.READ, _text_of(tokens), verb, tables, uses_random)
+
+
+def _write(tokens: Tokens, write: Write) -> Statement:
+    if sum(map(weight_of, write.claims)) * max(1, len(write.relations)) > _WEIGHT_MAX:
+        raise Refused(f"the statement is refused: {rules.TOO_INVOLVED}", UNSUPPORTED)
+    return Statement(
+        Kind.WRITE,
+        _text_of(tokens),
+        write.verb,
+        write.tables,
+        write.uses_random,
+        write.inserts,
+        write.claims,
+        write.relations,
+        write.splices,
+    )
 
 
 def _main_verb(tokens: Tokens, index: int) -> tuple[str, int]:
@@ -147,50 +172,7 @@ def _main_verb(tokens: Tokens, index: int) -> tuple[str, int]:
 
 def _read(tokens: Tokens, verb: str, start: int) -> _Steps:
     uses_random = yield from check(tokens, start, READ)
-    return _made(tokens, Kind.READ, verb, tables_of(tokens, start), uses_random)
-
-
-def _insert(tokens: Tokens, verb: str) -> _Steps:
-    index = skip(tokens, 1, {"LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE"})
-    index += tokens.key(index) == "INTO"
-    target, index = index, chain_end(tokens, index)
-    if index == target:
-        raise Refused(f"{verb} needs the name of a table")
-    column_lists = set()
-    if tokens.key(index) == "PARTITION" and tokens.key(index + 1) == "(":
-        index = tokens.partners[index + 1] + 1
-    if tokens.key(index) == ROWS or (
-        tokens.key(index) == "(" and tokens.key(index + 1) not in ("SELECT", "WITH", "TABLE", "VALUES", "(")
-    ):
-        column_lists.add(index)
-        index = tokens.partners[index] + 1
-    source, next_key = tokens.key(index), tokens.key(index + 1)
-    if source in ("SELECT", "WITH", "TABLE", "(") or (source in ("VALUES", "VALUE") and next_key == "ROW"):
-        raise Refused(f"{verb} from a query is refused: {rules.INSERT_SELECT}", UNSUPPORTED)
-    if source != "SET" and (source not in ("VALUES", "VALUE") or next_key not in ("(", ROWS)):
-        raise Refused(f"{verb} needs VALUES (…) or SET behind the table and its columns")
-    may_skip_rows = "IGNORE" in tokens.keys[:4] or "DUPLICATE" in tokens.keys
-    if may_skip_rows and source != "SET" and not is_one_row(tokens, index + 1):
-        raise Refused(
-            f"{verb} of several rows with IGNORE or ON DUPLICATE KEY is refused: {rules.SKIPPED_IDS}", UNSUPPORTED
-        )
-    uses_random = yield from check(tokens, 1, WRITE, column_lists)
-    if uses_random and "SELECT" in tokens.keys:
-        raise Refused(f"RAND() is refused beside a SELECT: {rules.RAND_IN_SCAN}", UNSUPPORTED)
-    tables = tuple(dict.fromkeys([*names_from(tokens, target)[:1], *tables_of(tokens, index)]))
-    return _made(tokens, Kind.WRITE, verb, tables, uses_random, inserts=True)
-
-
-def _update_or_delete(tokens: Tokens, verb: str, start: int) -> _Steps:
-    index = skip(tokens, start + 1, {"LOW_PRIORITY", "QUICK"})
-    if tokens.key(index) == "IGNORE":
-        raise Refused(f"{verb} IGNORE is refused: {rules.WRITE_IGNORE}", UNSUPPORTED)
-    if ("SET" if verb == "UPDATE" else "FROM") not in tokens.keys:
-        raise Refused("UPDATE needs SET" if verb == "UPDATE" else "DELETE needs FROM")
-    if (yield from check(tokens, 0, WRITE)):
-        raise Refused(f"RAND() is refused in {verb}: {rules.RAND_IN_SCAN}", UNSUPPORTED)
-    tables = names_from(tokens, index) if verb == "UPDATE" else []
-    return _made(tokens, Kind.WRITE, verb, tuple(dict.fromkeys([*tables, *tables_of(tokens, 0)])))
+    return _made(tokens, verb, tables_of(tokens, start), uses_random)
 
 
 _SHOWN = {"TABLES", "DATABASES", "SCHEMAS", "COLUMNS", "FIELDS", "INDEX", "INDEXES", "KEYS", "COLLATION", "CHARSET"}
@@ -204,6 +186,10 @@ def _show(tokens: Tokens) -> _Steps:
     what = tokens.key(index)
     if what in ("WARNINGS", "ERRORS", "COUNT"):
         raise Refused(f"SHOW {what} is refused: no session outlives a request, see the answer itself", UNSUPPORTED)
+    if what == "TRIGGERS" or (what, tokens.key(index + 1)) == ("CREATE", "TRIGGER"):
+        raise Refused(
+            "SHOW TRIGGERS is refused: the account that reads may not see them, ask who made them", UNSUPPORTED
+        )
     two_words = (what, tokens.key(index + 1)) in _SHOWN_BY_TWO_WORDS
     if what not in _SHOWN and not two_words:
         raise Refused("this SHOW tells about a server, not about data: ask the coordinator's /status", UNSUPPORTED)
@@ -213,7 +199,7 @@ def _show(tokens: Tokens) -> _Steps:
     tables = names_from(tokens, index) if tokens.key(index - 1) in ("TABLE", "VIEW") else []
     if what in ("COLUMNS", "FIELDS", "INDEX", "INDEXES", "KEYS"):
         tables = names_from(tokens, index + 1)
-    return _made(tokens, Kind.READ, "SHOW", tuple(tables))
+    return _made(tokens, "SHOW", tuple(tables))
 
 
 def _explain(tokens: Tokens, verb: str) -> _Steps:
@@ -233,63 +219,4 @@ def _explain(tokens: Tokens, verb: str) -> _Steps:
     if index != 1 or end == index or end + column != len(tokens.keys):
         raise Refused(f"{verb} needs one table, or a SELECT")
     yield from check(tokens, 1, READ)
-    return _made(tokens, Kind.READ, verb, tuple(names_from(tokens, index)))
-
-
-_CHANGED = {
-    "CREATE": ("TABLE", "VIEW", "INDEX", "DATABASE", "SCHEMA"),
-    "ALTER": ("TABLE",),
-    "DROP": ("TABLE", "TABLES", "VIEW", "INDEX", "DATABASE", "SCHEMA"),
-    "RENAME": ("TABLE", "TABLES"),
-    "TRUNCATE": ("TABLE",),
-}
-_BEFORE_VIEW = {"OR", "REPLACE", "ALGORITHM", "=", "UNDEFINED", "MERGE", "TEMPTABLE"} | {"SQL", "SECURITY", "INVOKER"}
-
-
-def _schema_change(tokens: Tokens, verb: str) -> _Steps:
-    index = 1
-    if verb == "CREATE" and tokens.key(1) in ("UNIQUE", "FULLTEXT", "SPATIAL"):
-        index = 2 if tokens.key(2) == "INDEX" else 1
-    if verb == "CREATE":
-        index = skip(tokens, index, _BEFORE_VIEW)
-    what = tokens.key(index)
-    if verb == "TRUNCATE" and what != "TABLE":
-        what, index = "TABLE", 0
-    if what in rules.REFUSED_OBJECTS:
-        raise Refused(f"{verb} {what} is refused: {rules.REFUSED_OBJECTS[what]}", UNSUPPORTED)
-    if what not in _CHANGED[verb] or (index > 2 and what != "VIEW"):
-        raise Refused(f"this {verb} is not supported: tables, indexes, views and databases can be changed", UNSUPPORTED)
-    tables: list[str] = []
-    index += 1
-    if what in ("DATABASE", "SCHEMA"):
-        check_bare_schemas(tokens, index, DEFINITION)
-    elif what == "INDEX":
-        tables = names_from(tokens, tokens.keys.index("ON") + 1) if "ON" in tokens.keys else []
-    else:
-        index = skip(tokens, index, {"IF", "NOT", "EXISTS"})
-        tables = names_from(tokens, index)
-    if verb == "CREATE" and what == "VIEW":
-        yield from check(tokens, 1, VIEW, column_lists={chain_end(tokens, index)})
-    if verb in ("CREATE", "ALTER") and what == "TABLE":
-        yield from _check_table(tokens, index, creates=verb == "CREATE")
-    yield from check(tokens, 1, DEFINITION)
-    return _made(tokens, Kind.SCHEMA_CHANGE, f"{verb} {what}", tuple(tables))
-
-
-def _check_table(tokens: Tokens, start: int, creates: bool) -> Generator[None, None, None]:
-    for index in range(start, len(tokens.keys)):
-        key, next_key = tokens.keys[index], tokens.key(index + 1)
-        if index % _PAUSE_TOKENS == 0:
-            yield
-        if key == "SELECT" or (creates and (key == "TABLE" or (key == "VALUES" and next_key == "ROW"))):
-            raise Refused(f"it is refused: {rules.SCHEMA_SELECT}", UNSUPPORTED)
-        if key == "ENGINE":
-            value = index + 2 if next_key == "=" else index + 1
-            if value >= len(tokens.keys) or tokens.raw(value).strip("'\"`").lower() != "innodb":
-                raise Refused(
-                    "only ENGINE = InnoDB can roll back: leave ENGINE out (a column of that name: `engine`)", 1235
-                )
-        if key in ("TABLESPACE", "SECONDARY_ENGINE") or (key in ("DATA", "INDEX") and next_key == "DIRECTORY"):
-            raise Refused(f"{key} is refused: where a node keeps its files is the administrator's to say", UNSUPPORTED)
-        if next_key == "PARTITION" and key in ("ANALYZE", "CHECK", "OPTIMIZE", "REPAIR"):
-            raise Refused(f"{key} is refused: {rules.REFUSED_VERBS[key]}", UNSUPPORTED)
+    return _made(tokens, verb, tuple(names_from(tokens, index)))

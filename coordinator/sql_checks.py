@@ -43,7 +43,14 @@ DEFINITION = Law(
     order_matters=True,
     defines_tables=True,
 )
-VIEW = Law(  # a view may be read by a write, whose own text would then not show what is in it
+VALUES = Law(  # of rows that stand in the text: sql_writes puts values in the place of those two
+    {name: reason for name, reason in rules.NOT_IN_WRITES.items() if name not in ("UUID", "RANDOM_BYTES")},
+    WRITE.words_denied,
+    WRITE.schemas_denied,
+    order_matters=True,
+)
+VIEW = Law(rules.NOT_IN_VIEWS, rules.WORDS_NOT_IN_VIEWS, rules.READ_ONLY_SCHEMAS, order_matters=False)
+TRIGGER = Law(
     WRITE.functions_denied | {"RAND": rules.RAND_IN_SCHEMA},
     WRITE.words_denied,
     WRITE.schemas_denied,
@@ -54,12 +61,14 @@ _HAVE_A_FROM = frozenset({"EXTRACT", "TRIM", "SUBSTRING", "SUBSTR", "MID"})
 _NAMES_FOLLOW = frozenset({"KEY", "INDEX", "UNIQUE", "REFERENCES", "TABLE", "ON", "EXISTS", "CONSTRAINT", "ADD"})
 
 
-def check(tokens: Tokens, start: int, law: Law, column_lists: Set[int] = frozenset()) -> Generator[None, None, bool]:
+def check(
+    tokens: Tokens, start: int, law: Law, column_lists: Set[int] = frozenset(), end: int | None = None
+) -> Generator[None, None, bool]:
     """Raises Refused; returns whether RAND() is called. `column_lists`: where a `(` opens a list of columns."""
     keys, uses_random = tokens.keys, False
     if law.order_matters and tokens.has_hint:
         raise Refused(rules.WRITE_HINT, UNSUPPORTED)
-    for index in range(start, len(keys)):
+    for index in range(start, len(keys) if end is None else end):
         key = keys[index]
         if index % _PAUSE_TOKENS == 0:
             yield

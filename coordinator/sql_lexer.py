@@ -11,6 +11,7 @@ two lexers inside one server, disagree, the text is refused:
 * `$$ … $$` is a string since 9.0 and a name before: no bare word may begin with `$`.
 * `/*! … */` is executed or not by version: refused everywhere outside strings.
 * An optimizer hint has a lexer of its own, to which `*/` between quotes is no end: hints hold no quotes.
+* A `;` is a token only in a text that begins with CREATE TRIGGER, where sql_triggers says which may stand.
 * `1e`, `1a`, `a.1b` and `0X41` are names or numbers by context: such names belong into backticks.
 
 An own lexer and not sqlglot or sqlparse: those parse `/*!50110 DROP TABLE t */` to nothing, take 47 ms for an INSERT
@@ -23,6 +24,7 @@ skipped in C as one token, and the lexer is a generator that pauses every few th
 
 import re
 from collections.abc import Generator
+from typing import TypeVar
 
 TEXT_BYTES_MAX = 1024 * 1024
 TOKENS_MAX = 50_000
@@ -41,6 +43,8 @@ LITERAL = "'"
 ROWS = "()"
 """Key of one or more parenthesised lists of plain values: `()`, `(1, 'a')`, `(1),(2)`."""
 SYSTEM_VARIABLE = "@@"
+TRIGGER_KEYS = ["CREATE", "TRIGGER"]
+"""How the only statement begins that may have a `;` in it."""
 
 
 class Refused(Exception):
@@ -78,13 +82,17 @@ class Tokens:
 
     def is_name(self, index: int) -> bool:
         """A word or a quoted name; whether a word is reserved is MySQL's to say."""
-        key = self.key(index)
-        return key == NAME or (key != "" and (key[0].isalpha() or key[0] == "_"))
+        if not 0 <= index < len(self.keys):
+            return False
+        key = self.keys[index]
+        return key == NAME or key[0].isalpha() or key[0] == "_"
 
     def name(self, index: int) -> str:
         raw = self.raw(index)
         return raw[1:-1].replace("``", "`") if raw.startswith("`") else raw
 
+
+Result = TypeVar("Result")
 
 _ID = r"0-9A-Za-z_$\x80-\U0010ffff"
 _WS = r"[ \t-\r]{0,1024}+"
@@ -135,7 +143,7 @@ _SAFE_HINT = re.compile(r"[A-Za-z0-9_@,().=%# \t\r\n]{1,1024}+\Z")
 _HARMFUL_HINT = re.compile(r"SET_VAR|MAX_EXECUTION_TIME|RESOURCE_GROUP", re.IGNORECASE)
 
 _UNTERMINATED = "the text ends inside a {}: close it"
-_TWO_STATEMENTS = "one text is one statement: send several as one atomic batch, one element each"
+TWO_STATEMENTS = "one text is one statement: send several as one atomic batch, one element each"
 _REASON_BY_CHARACTER = {
     "@": "user variables do not outlive a request and differ between nodes: write the value itself",
     ":": "`:=` sets a user variable, which does not outlive a request: write the value itself",
@@ -145,6 +153,16 @@ _REASON_BY_CHARACTER = {
     "\\": "a backslash outside of a string is not SQL: put the text into quotes",
     "`": "a name in backticks is empty, too long or not closed",
 }
+
+
+def finish(steps: Generator[None, None, Result]) -> Result:
+    """Run to the end without a pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            result: Result = finished.value
+            return result
 
 
 def is_one_row(tokens: Tokens, index: int) -> bool:
@@ -189,11 +207,17 @@ def tokenize(text: str) -> Generator[None, None, Tokens]:
             if kind == "space":
                 continue
             if closed:
-                raise Refused(_TWO_STATEMENTS)
+                raise Refused(TWO_STATEMENTS)
             if kind == "semicolon":
                 if not keys:
                     raise Refused("the query is empty before its `;`: write a statement", 1065)
-                closed = True
+                if keys[:2] != TRIGGER_KEYS or keys[-1] == ";" or opened:
+                    closed = True
+                    continue
+                # sql_triggers holds it to the grammar of BEGIN … END
+                keys.append(";")
+                starts.append(start)
+                ends.append(position)
                 continue
             if kind == "word":
                 word = match[kind]
@@ -230,6 +254,9 @@ def tokenize(text: str) -> Generator[None, None, Tokens]:
                 break
     if not keys:
         raise Refused("the query is empty: write a statement", 1065)
+    if keys[-1] == ";":
+        for column in (keys, starts, ends):
+            column.pop()
     if text.endswith("--", 0, ends[-1]) and keys[-1] == "-":
         # Cut off here it would be a comment; with something behind it, it is not.
         raise Refused("the statement ends with an operator: complete it")

@@ -89,7 +89,6 @@ WORDS_NOT_IN_READS = {
     "LOAD": _NOT_A_READ,
 }
 WORDS_NOT_IN_WRITES = {
-    "LIMIT": "which rows a LIMIT takes may differ between nodes: read the keys first, then write by key",
     "OVER": NOT_IN_WRITES["OVER"],
     "MATCH": NOT_IN_WRITES["MATCH"],
     "CURRENT_USER": _ACCOUNT,
@@ -102,6 +101,16 @@ WORDS_NOT_IN_WRITES = {
 
 RAND_IN_SCAN = "which row gets which random number depends on the order of rows: make the numbers in the client"
 RAND_IN_SCHEMA = "an INSERT would not show that it needs a random seed: write RAND() in the INSERT itself"
+
+NOT_IN_VIEWS = NEVER_CALLED | {
+    name: reason for name, reason in NOT_IN_WRITES.items() if reason in (_NODE, _RANDOM, _ACCOUNT)
+}
+NOT_IN_VIEWS["RAND"] = (
+    "a view may be read by a write, which then would not show that it needs a random seed: leave it out"
+)
+WORDS_NOT_IN_VIEWS = WORDS_NOT_IN_READS | {
+    word: WORDS_NOT_IN_WRITES[word] for word in ("CURRENT_USER", "@@", "TABLESAMPLE")
+}
 
 _KNOWN = """
 ABS ACOS ADDDATE ADDTIME AES_DECRYPT AES_ENCRYPT ANY_VALUE ASCII ASIN ATAN ATAN2 AVG BIN BINARY BIN_TO_UUID BIT_AND
@@ -140,7 +149,7 @@ ST_VALIDATE ST_WITHIN ST_X ST_Y
 # Words that stand before a `(` and call nothing: they are reserved, or follow where no expression can begin.
 _SYNTAX = """
 AGAINST ALL ANALYZE AND ANY AS ASC BETWEEN BY CASE COLUMNS DEC DECIMAL DESC DESCRIBE DISTINCT DISTINCTROW DIV DOUBLE
-ELSE ESCAPE EXCEPT EXISTS EXPLAIN FLOAT FROM HAVING HIGH_PRIORITY IN INDEX INT INTEGER INTERSECT JOIN KEY LATERAL LIKE
+ELSE ELSEIF ESCAPE EXCEPT EXISTS EXPLAIN FLOAT FROM HAVING HIGH_PRIORITY IN INDEX INT INTEGER INTERSECT JOIN KEY LATERAL LIKE
 NCHAR NOT NUMERIC OF ON OR OVER PARTITION REAL REGEXP RLIKE ROW SELECT SET SOME SQL_BIG_RESULT SQL_BUFFER_RESULT
 SQL_CALC_FOUND_ROWS SQL_NO_CACHE SQL_SMALL_RESULT STRAIGHT_JOIN THEN UNION UPDATE USING VARBINARY VARCHAR VALUE WHEN
 WHERE XOR DATETIME BIGINT SMALLINT TINYINT
@@ -155,6 +164,10 @@ _SERVER = "servers are managed by the cluster's administrator, not through state
 _TABLE_LOCK = "locks do not outlive a request: send the statements as one atomic batch"
 _TEXT = "prepared statements do not outlive a request: send the statement itself with its values"
 _PROGRAM = "stored programs are not supported: send the statements themselves"
+_ROUTINE = (
+    "what a stored program does is not in the text that calls it, so it cannot be shown to be the same on every node:"
+    " send the statements themselves, use a view, a generated column or a trigger"
+)
 _FILES = "files are not reachable by the cluster: send the rows as INSERT … VALUES"
 _UPKEEP = "table maintenance is done on each node by its administrator, not through statements"
 _CLIENT = "it is a command of the mysql client, not of the server: send one statement without it"
@@ -180,14 +193,84 @@ REFUSED_VERBS = {
     "DO": "its result is thrown away: use SELECT",
     "HELP": "the servers' help tables are not reachable: see MySQL's manual",
 }
+REFUSED_DEFINER = "everything is made and run under the cluster's own account: leave DEFINER out"
 REFUSED_OBJECTS = {
     **dict.fromkeys(("USER", "ROLE"), _ACCOUNTS),
-    **dict.fromkeys(("TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "AGGREGATE", "LIBRARY"), _PROGRAM),
+    **dict.fromkeys(("PROCEDURE", "FUNCTION", "AGGREGATE", "LIBRARY"), _ROUTINE),
+    "EVENT": "every node would run it by itself, at its own time: let a client send the statement when it is due",
+    "DEFINER": REFUSED_DEFINER,
     **dict.fromkeys(("TABLESPACE", "UNDO", "LOGFILE", "SERVER", "INSTANCE", "RESOURCE"), _SERVER),
     "TEMPORARY": "temporary tables do not outlive a request: use a subquery, WITH, or an ordinary table",
 }
-SCHEMA_SELECT = "CREATE TABLE … SELECT gives no fixed order of rows: create the table, then INSERT … VALUES"
-INSERT_SELECT = "the order of rows decides their ids and may differ between nodes: read first, then INSERT … VALUES"
-SKIPPED_IDS = "a row that is skipped uses an id up, and the server does not tell which: send one statement a row"
-WRITE_IGNORE = "which rows IGNORE skips depends on the order of rows: leave IGNORE out"
+TRIGGER_BODY = (
+    "a body may be SET NEW.column = …, INSERT, REPLACE, UPDATE, DELETE or SIGNAL, or BEGIN … END of those and IF:"
+    " write it with these"
+)
+FILES_OF_NODES = (
+    "where a node keeps its files is the administrator's to say: leave it out (a column of that name: in backticks)"
+)
+_KEYRING = "it needs a keyring on every node, which the administrator would have to set up: leave it out"
+REFUSED_TABLE_OPTIONS = {
+    "TABLESPACE": FILES_OF_NODES,
+    "SECONDARY_ENGINE": FILES_OF_NODES,
+    "SECONDARY_LOAD": FILES_OF_NODES,
+    "SECONDARY_UNLOAD": FILES_OF_NODES,
+    "ENCRYPTION": _KEYRING,
+}
+DATABASE_OPTIONS = "only the character set and the collation of a database can be given: leave it out"
+SCHEMA_SELECT = (
+    "CREATE TABLE … SELECT gives no fixed order of rows: create the table, then INSERT … SELECT … ORDER BY its key"
+)
+UNCLEAR_LIMIT = "which rows it takes cannot be told from the text: read the keys first, then write by key"
+TOO_INVOLVED = "too many columns and tables stand in its queries: send it in parts"
+UNCLEAR_QUERY = (
+    "the order of its rows cannot be told: write one SELECT … ORDER BY, without parentheses around its parts"
+)
 WRITE_HINT = "optimizer hints may change which rows are met first: leave the hint out of a write"
+
+# What schema_judge.py says: a reason, and what to do instead.
+UNORDERED_LIMIT = "which rows it takes depends on the order of rows, which may differ between nodes"
+UNORDERED_IGNORE = "which rows it skips depends on the order of rows, which may differ between nodes"
+UNORDERED_KEY = "whether two rows collide on the way depends on the order of rows, which may differ between nodes"
+TRIGGER_ORDER = "the trigger {} reads or writes tables, so the order of rows shows, which may differ between nodes"
+FOREIGN_KEY_ORDER = "by the foreign key {} the order of rows decides whether it fails, and it may differ between nodes"
+FOREIGN_KEY_READ = (
+    "the foreign key {} changes {} row by row, which the statement reads: whether before or after is not defined"
+)
+SEVERAL_MATCHES = "a row may match several rows with another {}, and which of them counts may differ between nodes"
+UNKNOWN_COLUMN = "which column it is cannot be told"
+NOT_UNDERSTOOD = "it cannot be shown to be the same for any order of rows"
+INEXACT_SUM = "floating point sums depend on the order of rows, and text is added as floating point"
+INEXACT_VALUES = (
+    "of values that are equal but not identical ('a' and 'A', 0 and -0) it takes the one that it meets first"
+)
+UNORDERED_CONCAT = "its ORDER BY leaves the order of some rows open"
+INEXACT_VIEW = "what is in it (DISTINCT, GROUP BY, LIMIT, an aggregate) may depend on the order of rows"
+VIEW_KEYS = "which of its keys collides cannot be told"
+UNKNOWN_TRIGGER = "its trigger {} was not made through the cluster and is not understood"
+TRIGGER_IDS = "its trigger {} inserts into a table with AUTO_INCREMENT, whose ids the log cannot carry"
+IDS_IN_TRIGGER = "the table has AUTO_INCREMENT, and the log carries the ids of one table only"
+DUPLICATE_IDS = "the ids that it makes for {} cannot be told from those that it finds"
+NEW_ID = "the id that a row would have got is not the same on all nodes"
+SEVERAL_KEYS = "a row may collide with one row in each of its unique keys ({}), and which one is updated is not defined"
+ORDER_OF_DUPLICATES = "which of several rows with one key comes first depends on the order of rows"
+ORDER_OF_IDS = "which row gets which id ({}) depends on the order of rows"
+ORDER_OF_PARENTS = "the table points to itself, so the order of rows decides whether it fails"
+NUMBERS_WITHOUT_KEY = "the rows have no primary key, so their order may differ between nodes: add one first"
+DEFAULT_DATABASE = "it is the database that every session is in: drop its tables instead"
+KEPT_FOR_TRIGGER = "{} is written to by the trigger {}: drop the trigger first, and make it again afterwards"
+TRIGGER_CHAIN = "the trigger {} would be fired by a trigger: write to another table, or do it in one trigger"
+
+ORDER_BY_KEY = "add ORDER BY {} (its primary key), or a WHERE that names one row by a unique key"
+ONE_ROW_ONLY = "name one row by all columns of a unique key in WHERE, of the table itself"
+ONE_TABLE = "change one table a statement, with ORDER BY its primary key"
+ORDER_THE_QUERY = "add an ORDER BY with a unique key of each table that it reads"
+ORDER_INSIDE = "add a unique key to the ORDER BY inside"
+NAME_THE_TABLES = "name the tables themselves, and each column as table.column"
+CAST_IT = "write SUM(CAST(… AS DECIMAL(65, 10)))"
+READ_FIRST = "read first, then write the values"
+SUBQUERY = "join by a unique key, or write SET a = (SELECT …)"
+MAKE_AGAIN = "drop it and make it again through the cluster"
+KEY_OF_ITS_OWN = "give that table a key without AUTO_INCREMENT, such as the row's id and CURRENT_TIMESTAMP(6)"
+ONE_EACH = "send one statement a row"
+DELETE_FIRST = "delete the rows first, then insert"

@@ -3,6 +3,7 @@
 --
 -- ${…} is filled in from the environment by whoever runs this file (the server itself cannot read an environment):
 --   COORDINATOR_DB_PASSWORD  READER_DB_PASSWORD  COLLECTOR_DB_PASSWORD  CLONER_DB_PASSWORD  DDL_DB_PASSWORD
+--   SCHEMA_READER_DB_PASSWORD
 -- Times and logs: see coordinator/DESIGN.md, "What each node stores".
 
 CREATE DATABASE IF NOT EXISTS distributed_db CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci;
@@ -64,6 +65,7 @@ CREATE USER IF NOT EXISTS reader@'%'      IDENTIFIED BY '${READER_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS collector@'%'   IDENTIFIED BY '${COLLECTOR_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS cloner@'%'      IDENTIFIED BY '${CLONER_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS ddl@'%'         IDENTIFIED BY '${DDL_DB_PASSWORD}';
+CREATE USER IF NOT EXISTS schema_reader@'%' IDENTIFIED BY '${SCHEMA_READER_DB_PASSWORD}';
 
 -- Writes users' rows and the log. SESSION_VARIABLES_ADMIN: it pins what a statement's result depends on.
 -- (All databases, because users may make some; less the server's own.)
@@ -88,6 +90,12 @@ REVOKE SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, C
   ON performance_schema.* FROM ddl@'%';
 REVOKE SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, TRIGGER
   ON _replication.* FROM ddl@'%';
+-- Looks at definitions. TRIGGER: without it MySQL hides triggers, and a write would be judged as if there were none. Runs no user's text.
+GRANT SELECT, SHOW VIEW, TRIGGER ON *.* TO schema_reader@'%';
+REVOKE SELECT, SHOW VIEW, TRIGGER ON mysql.* FROM schema_reader@'%';
+REVOKE SELECT, SHOW VIEW, TRIGGER ON sys.* FROM schema_reader@'%';
+REVOKE SELECT, SHOW VIEW, TRIGGER ON performance_schema.* FROM schema_reader@'%';
+REVOKE SELECT, SHOW VIEW, TRIGGER ON _replication.* FROM schema_reader@'%';
 -- Probes.
 GRANT SELECT ON _replication.* TO collector@'%';
 -- Full copies of a node's data (MySQL's clone plugin), on both ends. SYSTEM_VARIABLES_ADMIN: it names the donor. Runs no user's text.

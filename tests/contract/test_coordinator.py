@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -11,7 +12,15 @@ import httpx
 import pytest
 from coordinator_in_process import NAMES, STATE_S, InProcessCluster, Load, until_health, until_status
 from pydantic import BaseModel
-from query_contract import ElectionsAnswer, ErrorAnswer, HealthAnswer, ReadAnswer, StatusAnswer, WriteAnswer
+from query_contract import (
+    ElectionsAnswer,
+    ErrorAnswer,
+    ExplainAnswer,
+    HealthAnswer,
+    ReadAnswer,
+    StatusAnswer,
+    WriteAnswer,
+)
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, RowsExceeded
@@ -173,6 +182,103 @@ async def test_many_writes_at_once_get_different_timestamps_and_all_of_them_are_
     timestamps = sorted(answer.json()["timestamp"] for answer in answers)
     assert timestamps == [entry.timestamp for entry in cluster.nodes["mysql-master"].model.data]
     assert len(set(timestamps)) == 50
+
+
+# ------------------------------------------------------------------------------------------ what would become of it
+
+
+async def explain(client: httpx.AsyncClient, sql: str) -> Answer:
+    response = await client.post("/explain-replication", json={"query": sql})
+    assert response.status_code == 200
+    return checked(response, ExplainAnswer)
+
+
+async def test_a_write_is_explained_and_not_done(cluster: InProcessCluster, client: httpx.AsyncClient) -> None:
+    assert await explain(client, "/* a */ INSERT INTO users (name) VALUES (RAND()); -- b") == {
+        "kind": "write",
+        "verb": "INSERT",
+        "tables": ["users"],
+        "pins": ["time", "default database", "session settings", "insert id", "random seeds"],
+        "replicated": "INSERT INTO users (name) VALUES (RAND())",
+        "rests_on_schema": False,
+        "refusal": None,
+    }
+    assert cluster.nodes["mysql-master"].model.data == []
+    assert cluster.schema_readings == 0
+
+
+async def test_a_read_is_replicated_nowhere(client: httpx.AsyncClient) -> None:
+    body = await explain(client, SELECT)
+    assert (body["kind"], body["verb"], body["tables"]) == ("read", "SELECT", ["users"])
+    assert (body["pins"], body["replicated"], body["refusal"]) == ([], None, None)
+
+
+async def test_a_made_value_is_shown_where_the_log_would_have_it(client: httpx.AsyncClient) -> None:
+    body = await explain(client, "INSERT INTO users (name) VALUES (UUID())")
+    assert re.fullmatch(r"INSERT INTO users \(name\) VALUES \('[0-9a-f-]{36}'\)", body["replicated"])
+    assert "values made" in body["pins"]
+
+
+async def test_a_schema_change_is_explained_and_not_made(cluster: InProcessCluster, client: httpx.AsyncClient) -> None:
+    body = await explain(client, "DROP TABLE users")
+    assert (body["kind"], body["verb"], body["rests_on_schema"]) == ("schema change", "DROP TABLE", True)
+    assert cluster.nodes["mysql-master"].model.schema == []
+
+
+async def test_what_is_refused_is_explained_with_mysqls_number(client: httpx.AsyncClient) -> None:
+    body = await explain(client, "SELECT SLEEP(5)")
+    assert (body["kind"], body["verb"], body["replicated"]) == ("refused", None, None)
+    assert (body["refusal"]["errno"], body["refusal"]["sqlstate"]) == (1235, "42000")
+    assert "SLEEP" in body["refusal"]["reason"]
+
+
+async def test_what_the_schema_forbids_is_explained_by_the_tables_that_are_there(client: httpx.AsyncClient) -> None:
+    body = await explain(client, "DELETE FROM users ORDER BY name LIMIT 5")
+    assert (body["kind"], body["verb"], body["tables"]) == ("refused", "DELETE", ["users"])
+    assert body["rests_on_schema"] is True
+    assert "add ORDER BY id" in body["refusal"]["reason"]
+    allowed = await explain(client, "DELETE FROM users ORDER BY id LIMIT 5")
+    assert (allowed["kind"], allowed["rests_on_schema"], allowed["refusal"]) == ("write", True, None)
+
+
+async def test_only_a_query_can_be_explained(client: httpx.AsyncClient) -> None:
+    for content, status in ((b"{", 400), (b"{}", 422), (b'{"query": 1}', 422)):
+        response = await client.post("/explain-replication", content=content)
+        assert error_in(response)[:2] == (status, "bad_request")
+    assert (await client.get("/explain-replication")).status_code == 405
+
+
+async def test_without_the_tables_nothing_is_said_of_what_rests_on_them(cluster: InProcessCluster) -> None:
+    async with cluster.run(REQUEST_DEADLINE_MS="300") as client:
+        for node in cluster.nodes.values():
+            node.is_down = True
+        response = await client.post("/explain-replication", json={"query": "DELETE FROM users"})
+        assert error_in(response) == (503, "unavailable", False, None, None)
+        assert (await explain(client, INSERT))["kind"] == "write"
+
+
+async def test_a_write_that_rests_on_the_schema_reads_it_once_and_again_when_it_has_changed(
+    cluster: InProcessCluster, client: httpx.AsyncClient
+) -> None:
+    for number in range(3):
+        assert (await query(client, f"DELETE FROM users WHERE id = {number}")).status_code == 200
+    assert cluster.schema_readings == 1
+    await query(client, "CREATE TABLE colours (id INT PRIMARY KEY)")
+    assert (await query(client, "DELETE FROM users WHERE id = 3")).status_code == 200
+    assert cluster.schema_readings == 2
+
+
+async def test_writes_that_rest_on_the_schema_and_schema_changes_may_come_at_once(
+    cluster: InProcessCluster, client: httpx.AsyncClient
+) -> None:
+    texts = [
+        f"ALTER TABLE users ADD COLUMN c{n // 10} INT" if n % 10 == 5 else f"DELETE FROM users WHERE id = {n}"
+        for n in range(60)
+    ]
+    answers = await asyncio.gather(*(query(client, sql) for sql in texts))
+    assert [answer.status_code for answer in answers] == [200] * 60
+    done = sorted(entry.sql for entry in cluster.nodes["mysql-master"].model.data)
+    assert [sql for sql in done if sql.startswith("DELETE")] == sorted(sql for sql in texts if sql.startswith("DELETE"))
 
 
 # ------------------------------------------------------------------------------------------ bad requests

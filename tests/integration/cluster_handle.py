@@ -125,6 +125,13 @@ class ClusterHandle:
         body = {"query": sql, **fields}
         return httpx.post(self.url("coordinator") + "/query", json=body, timeout=timeout_s, trust_env=False)
 
+    def explain(self, sql: str) -> dict[str, Any]:
+        response = httpx.post(
+            self.url("coordinator") + "/explain-replication", json={"query": sql}, timeout=30.0, trust_env=False
+        )
+        explained: dict[str, Any] = response.raise_for_status().json()
+        return explained
+
     def rows_on(self, node: str, sql: str) -> list[tuple[Any, ...]]:
         """Run SQL on one node itself, as MySQL's root over its socket: past the coordinator."""
         connection = pymysql.connect(unix_socket=str(self.node(node).socket), user="root", autocommit=True)

@@ -19,6 +19,7 @@ from typing import Any
 import pymysql  # type: ignore[import-untyped]
 
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
+from adapters.mysql_session import MySQLSession
 from adapters.node_reader import NodeReader
 from local_process import mysql_answers, port_is_free
 from mysql_server import (
@@ -97,6 +98,11 @@ class OneMySQL:
         addresses = {"node": ("127.0.0.1", self.port), "nobody": ("127.0.0.1", 1)}
         given = {who: self._passwords[f"{who.upper()}_DB_PASSWORD"] for who in ("coordinator", "cloner", "ddl")}
         return MySQLNode("node", addresses, NodePasswords(**given), DATABASE, timeouts)
+
+    def session(self, user: str) -> MySQLSession:
+        """A connection of one of the cluster's accounts, not opened yet. Close it."""
+        password = self._passwords[f"{user.upper()}_DB_PASSWORD"]
+        return MySQLSession("127.0.0.1", self.port, user, password, setup=[], connect_timeout_s=5.0)
 
     def reader(self, *, rows_max: int = 100, connections_max: int = 2, read_timeout_s: float = 5.0) -> NodeReader:
         """Close it."""

@@ -4,6 +4,8 @@ The coordinator splices an accepted text into a packet of several statements. So
 the server sees exactly one statement in it, a statement spliced behind it is still executed as the second, and where
 the server complains ("near '…'"), it points at a place where one of our tokens begins.
 
+Triggers, whose bodies are the only texts with a `;` inside, have a fuzz of their own.
+
 Needs MYSQLD (the path of a MySQL server), or cluster.py's `mysqld` command. LEXER_FUZZ_TEXTS and LEXER_FUZZ_SEED repeat
 or widen a run. The server listens on a socket in a temporary folder only, and is ended by its own handle.
 """
@@ -25,12 +27,14 @@ import pymysql  # type: ignore[import-untyped]
 import pytest
 import sql_rules
 from pymysql.constants import CLIENT  # type: ignore[import-untyped]
-from sql_lexer import LITERAL, ROWS, SYSTEM_VARIABLE, Refused, Tokens, tokenize
+from query_parser import parse
+from sql_lexer import LITERAL, ROWS, SYSTEM_VARIABLE, Refused, Tokens, finish, tokenize
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CORPUS = _ROOT / "tests" / "unit" / "statement_corpus.txt"
 _TEXTS = int(os.environ.get("LEXER_FUZZ_TEXTS", "30000"))
 _SEED = int(os.environ.get("LEXER_FUZZ_SEED", "1"))
+_TRIGGERS = _TEXTS // 10
 _START_TIMEOUT_S = 60.0
 _SENTINEL = "SELECT 7777 AS sentinel"
 _SENTINEL_ROWS = ((7777,),)
@@ -114,13 +118,7 @@ def _outcomes(connection: Connection, packet: str) -> list[Outcome]:
 
 
 def _tokens(text: str) -> Tokens:
-    steps = tokenize(text)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            tokens: Tokens = finished.value
-            return tokens
+    return finish(tokenize(text))
 
 
 def _pieces(separated_by_blanks: str) -> list[str]:
@@ -232,6 +230,83 @@ def test_the_server_sees_the_statement_ends_that_we_see(
         print(f"  {count:6} {what}")
     assert disagreements == [], f"LEXER_FUZZ_SEED={_SEED}: {len(disagreements)}, first ones: {disagreements[:10]}"
     assert seen["accepted by both"] > _TEXTS / 10
+
+
+_SIMPLE_STATEMENTS = [
+    "SET NEW.b = 1;",
+    "SET NEW.b = NEW.a, NEW.b = 2; ",
+    "DELETE FROM c WHERE a = NEW.a;",
+    "SET NEW.b = CASE WHEN NEW.a THEN 1 ELSE 2 END;",
+    "SET NEW.b = ';';",
+]
+_CONDITIONS = ["IF NEW.a THEN", "IF (NEW.a) THEN"]
+_BODY_PIECES = [
+    *_SIMPLE_STATEMENTS,
+    *_CONDITIONS,
+    "ELSEIF NEW.b THEN",
+    "ELSE",
+    "END IF;",
+    "END IF;",
+    "END;",
+    "END",
+    ";",
+]
+_BODY_PIECES += ["/* ; */", "-- ;\n", "SET NEW.b = 'END';", "BEGIN", "CASE WHEN 1 THEN", "END CASE;", "x:", "LEAVE x;"]
+_BODY_PIECES += ["DROP TABLE c;", "DELETE FROM c;", "IF;", "THEN", "END IF", "INSERT INTO c VALUES (NEW.a), (5);"]
+_BODY_PIECES += ["UPDATE c SET a = IF(a, 1, 2) WHERE a = OLD.a;", "DECLARE x INT;", "SELECT 1;", "RETURN 1;", "COMMIT;"]
+_BODY_PIECES += ["SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no; END';", "WHILE 1 DO", "END WHILE;", "`END`;"]
+
+
+def _body(rng: random.Random) -> str:
+    """Half of them grow by the rules, so that the server takes many; all are harmed now and then."""
+
+    def block(depth: int) -> list[str]:
+        grown: list[str] = []
+        for _ in range(rng.randint(1, 3)):
+            if depth and rng.random() < 0.3:
+                branch = ["ELSE", *block(depth - 1)] if rng.random() < 0.4 else []
+                grown += [rng.choice(_CONDITIONS), *block(depth - 1), *branch, "END IF;"]
+            else:
+                grown.append(rng.choice(_SIMPLE_STATEMENTS))
+        return grown
+
+    pieces = block(2) if rng.random() < 0.6 else rng.choices(_BODY_PIECES, k=rng.randint(0, 6))
+    for _ in range(rng.choice((0, 0, 0, 1, 2))):
+        pieces.insert(rng.randint(0, len(pieces)), rng.choice(_BODY_PIECES))
+    framed = ["BEGIN", *pieces, rng.choice(["END", "END", "END;", "END; ", "END IF", ""])]
+    return " ".join(framed if rng.random() < 0.9 else pieces)
+
+
+def test_the_server_sees_one_statement_in_a_trigger_that_we_take(connection: Connection) -> None:
+    """A text of several statements is one only in the body of a trigger: the server must see no end before ours."""
+    rng, seen, disagreements = random.Random(_SEED), Counter[str](), []
+    with connection.cursor() as cursor:  # whatever the server takes for a statement behind an end of its own harms c
+        cursor.execute("CREATE TABLE c (a INT)")
+        cursor.execute("INSERT INTO c VALUES (1)")
+    for _ in range(_TRIGGERS):
+        timing = rng.choice(["BEFORE INSERT", "BEFORE UPDATE", "AFTER DELETE"])
+        text = f"CREATE TRIGGER g {timing} ON a FOR EACH ROW {_body(rng)}"
+        try:
+            body = parse(text).text
+        except Refused as refused:
+            seen["refused by us: " + re.sub(r"[0-9]+", "N", refused.reason)[:50]] += 1
+            continue
+        outcomes = _outcomes(connection, f"{body};{_SENTINEL}")
+        kept = _outcomes(connection, "SELECT a FROM c")
+        _outcomes(connection, "DROP TRIGGER IF EXISTS g")
+        if kept != [((1,),)]:
+            disagreements.append(f"{text!r}: what stands behind an end that we did not see was executed: {kept}")
+        elif len(outcomes) == 2 and outcomes == [(), _SENTINEL_ROWS]:
+            seen["taken by both"] += 1
+        elif len(outcomes) == 1 and isinstance(outcomes[0], Exception):
+            seen[f"taken by us, refused by the server ({outcomes[0].args[0]})"] += 1
+        else:
+            disagreements.append(f"{text!r}: {outcomes}")
+    print(f"seed {_SEED}, {_TRIGGERS} triggers")
+    for what, count in sorted(seen.items()):
+        print(f"  {count:6} {what}")
+    assert disagreements == [], f"LEXER_FUZZ_SEED={_SEED}: {len(disagreements)}, first ones: {disagreements[:10]}"
+    assert seen["taken by both"] > _TRIGGERS / 20
 
 
 def test_every_function_that_we_let_pass_is_the_servers_own(

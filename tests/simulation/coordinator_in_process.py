@@ -1,9 +1,11 @@
 """The coordinator in process, over the simulation's model of nodes: real wiring, driver, replicator and endpoint.
 
-Replaced is only what touches the outside: the MySQL nodes, the readers, the timestamp service, the advice.
+Replaced is only what touches the outside: the MySQL nodes, the readers, the connections that read definitions, the timestamp
+service, the advice.
 """
 
 import asyncio
+import time
 import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +18,7 @@ import msgspec
 import pytest
 from driver import Driver
 from model_node import CommandLost, ModelNode
+from schema_tables import QUERIES
 
 from adapters.mysql_node import CommandFailed
 from adapters.mysql_session import StatementResult
@@ -31,11 +34,21 @@ SETTINGS = {
     "READER_DB_PASSWORD": "secret-of-reader",
     "CLONER_DB_PASSWORD": "secret-of-cloner",
     "DDL_DB_PASSWORD": "secret-of-ddl",
+    "SCHEMA_READER_DB_PASSWORD": "secret-of-schema-reader",
     "NODES": ",".join(f"{name}=127.0.0.1:{port}" for port, name in enumerate(NAMES, 1)),
     "CONFIRM_TIMEOUT_MS": "90",
     "HEARTBEAT_MS": "40",
     "IDLE_FLUSH_MS": "5",
     "REQUEST_DEADLINE_MS": "5000",
+}
+USERS_ROWS: dict[str, list[tuple[object, ...]]] = {
+    "tables": [("distributed_db", "users", "BASE TABLE", 0)],
+    "columns": [
+        ("distributed_db", "users", "id", "bigint", "", 0, 0, 1, 0, ""),
+        ("distributed_db", "users", "name", "varchar", "utf8mb4_0900_ai_ci", 100, 0, 0, 0, ""),
+        ("distributed_db", "users", "email", "varchar", "utf8mb4_0900_ai_ci", 255, 0, 0, 0, ""),
+    ],
+    "keys": [("distributed_db", "users", "PRIMARY", "id", 0, "")],
 }
 STATE_S = 10.0
 """How long a test waits for a state at most."""
@@ -104,6 +117,31 @@ class InProcessReader:
         return
 
 
+class InProcessSession:
+    """The connection over which definitions are read: answers with the table `users`."""
+
+    def __init__(self, cluster: "InProcessCluster") -> None:
+        self._cluster = cluster
+        self.is_open = False
+        self.opened_ns = 0
+        self.lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        await asyncio.sleep(0)
+        self.is_open, self.opened_ns = True, time.monotonic_ns()
+
+    async def run(self, statements: list[str], timeout_s: float) -> list[StatementResult]:
+        await asyncio.sleep(0)
+        self._cluster.schema_readings += 1
+        names = {sql: name for name, sql in QUERIES.items()}
+        rows = [USERS_ROWS.get(names.get(sql, ""), []) for sql in statements]
+        rows[1] = [(1,)]
+        return [StatementResult(0, 0, None, one) for one in rows]
+
+    def close(self) -> None:
+        self.is_open = False
+
+
 class InProcessTimestamps:
     """Odd numbers from 5 on, as in the README's example."""
 
@@ -148,6 +186,7 @@ class InProcessCluster:
         self.reads: deque[StatementResult | Exception] = deque()
         """What the next reads give, whichever the node."""
         self.reads_repeat = False
+        self.schema_readings = 0
         self.deaths: list[str] = []
 
     def _wired(self) -> ModuleType:
@@ -155,6 +194,7 @@ class InProcessCluster:
         readers = iter(InProcessReader(self, node) for node in self.nodes.values())
         self._monkeypatch.setattr(main, "MySQLNode", lambda name, *_: self.nodes[name])
         self._monkeypatch.setattr(main, "NodeReader", lambda *_, **__: next(readers))
+        self._monkeypatch.setattr(main, "MySQLSession", lambda *_, **__: InProcessSession(self))
         self._monkeypatch.setattr(main, "TimestampClient", lambda *_: self.timestamps)
         self._monkeypatch.setattr(main, "AdviceClient", lambda *_: InProcessAdvice())
         # the real one ends the process, and the test run with it

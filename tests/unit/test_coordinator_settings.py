@@ -10,6 +10,7 @@ PASSWORDS = {
     "READER_DB_PASSWORD": "secret-r",
     "CLONER_DB_PASSWORD": "secret-l",
     "DDL_DB_PASSWORD": "secret-d",
+    "SCHEMA_READER_DB_PASSWORD": "secret-s",
 }
 
 

@@ -14,10 +14,12 @@ from errors import QueryError
 from hypothesis import given
 from hypothesis import strategies as st
 from query_endpoint import LONG_TEXT_CHARS, TIME_TYPE, QueryEndpoint, query_of, rows_as_objects, time_text
+from schema_catalogue import Catalogue, ColumnFacts, Table, UniqueKey
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader
-from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse
+from adapters.schema_reader import SchemaReader, SchemaUnknown
+from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse, Stale
 from replication.log import Entry
 
 LONGLONG, STRING, BLOB, DATETIME, DECIMAL = 8, 253, 252, 12, 246
@@ -32,6 +34,10 @@ class StubDriver:
         self.leave_given_ns: list[int] = []
         self.finished: list[str] = []
         self.written: list[tuple[str, bool, bool]] = []
+        self.versions: list[int] = []
+        self.stale_answers = 0
+        """How many writes that rest on the schema come back as stale before one is answered."""
+        self.changes_at_once, self.most_changes_at_once = 0, 0
 
     async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
         await asyncio.sleep(0)
@@ -43,11 +49,46 @@ class StubDriver:
     def read_finished(self, node: str, latency_ns: int) -> None:
         self.finished.append(node)
 
-    async def write(self, sql: str, *, inserts: bool, uses_random: bool) -> Acknowledge | Refuse | Fail:
+    async def write(
+        self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int
+    ) -> Acknowledge | Refuse | Fail | Stale:
         await asyncio.sleep(0)
         self.written.append((sql, inserts, uses_random))
+        self.versions.append(schema_version)
+        if schema_version and self.stale_answers:
+            self.stale_answers -= 1
+            return Stale(1)
         assert self.write_answer is not None
         return self.write_answer
+
+    async def change_schema(self, sql: str) -> Acknowledge | Refuse | Fail | Stale:
+        self.changes_at_once += 1
+        self.most_changes_at_once = max(self.most_changes_at_once, self.changes_at_once)
+        await asyncio.sleep(0.005)
+        self.changes_at_once -= 1
+        self.written.append((sql, False, False))
+        assert self.write_answer is not None
+        return self.write_answer
+
+
+class StubSchema:
+    """One table `t`, of another version at every reading."""
+
+    def __init__(self, unknown: SchemaUnknown | None = None) -> None:
+        self._unknown = unknown
+        self.readings = 0
+
+    def at_hand(self) -> Catalogue | None:
+        return None
+
+    async def catalogue(self, deadline_ns: int) -> Catalogue:
+        await asyncio.sleep(0)
+        if self._unknown is not None:
+            raise self._unknown
+        self.readings += 1
+        columns = {name: ColumnFacts(name, "int") for name in ("id", "a")}
+        table = Table("d", "t", columns, (UniqueKey("PRIMARY", ("id",)),))
+        return Catalogue(self.readings, "d", [table])
 
 
 class StubReader:
@@ -66,9 +107,12 @@ class StubReader:
         return answer
 
 
-def endpoint_of(driver: StubDriver, reader: StubReader | None = None, deadline_ms: int = 1000) -> QueryEndpoint:
+def endpoint_of(
+    driver: StubDriver, reader: StubReader | None = None, deadline_ms: int = 1000, schema: StubSchema | None = None
+) -> QueryEndpoint:
     readers = cast(dict[str, NodeReader], {"replica-1": reader or StubReader()})
-    return QueryEndpoint(cast(Driver, driver), readers, 1 << 20, deadline_ms)
+    schema_reader = cast(SchemaReader, schema or StubSchema())
+    return QueryEndpoint(cast(Driver, driver), readers, schema_reader, 1 << 20, deadline_ms)
 
 
 def body_of(sql: str) -> bytes:
@@ -284,6 +328,66 @@ async def test_a_long_text_is_parsed_in_steps_between_which_others_run() -> None
     await task
     assert turns > 10
     assert driver.written == [(sql, True, False)]
+
+
+# ------------------------------------------------------------------------------------------ what rests on the schema
+
+ACKNOWLEDGED = Acknowledge(1, Entry(5, "", 1), "replica-2", ("replica-1", "replica-3"), 2)
+
+
+async def test_a_write_that_rests_on_no_schema_asks_for_none() -> None:
+    driver, schema = StubDriver(), StubSchema()
+    driver.write_answer = ACKNOWLEDGED
+    await endpoint_of(driver, schema=schema).answer(body_of("INSERT INTO t (a) VALUES (1)"))
+    assert (driver.versions, schema.readings) == ([0], 0)
+
+
+async def test_a_write_that_rests_on_the_schema_is_judged_anew_until_its_version_holds() -> None:
+    driver, schema = StubDriver(), StubSchema()
+    driver.write_answer, driver.stale_answers = ACKNOWLEDGED, 3
+    await endpoint_of(driver, schema=schema).answer(body_of("DELETE FROM t ORDER BY id LIMIT 5"))
+    assert driver.versions == [1, 2, 3, 4]
+
+
+async def test_a_value_that_is_made_is_the_same_in_every_try_of_one_request() -> None:
+    driver = StubDriver()
+    driver.write_answer, driver.stale_answers = ACKNOWLEDGED, 2
+    await endpoint_of(driver).answer(body_of("REPLACE INTO t VALUES (1, UUID())"))
+    assert len(driver.written) == 3
+    assert len({sql for sql, *_ in driver.written}) == 1
+
+
+async def test_a_schema_that_changes_all_the_time_ends_at_the_deadline() -> None:
+    driver = StubDriver()
+    driver.stale_answers, driver.write_answer = 1_000_000, ACKNOWLEDGED
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(driver, deadline_ms=30).answer(body_of("DELETE FROM t"))
+    assert (refused.value.status, refused.value.committed) == (503, False)
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM t LIMIT 5", "DROP DATABASE d"])
+async def test_what_the_schema_forbids_is_refused_and_not_sent(sql: str) -> None:
+    driver = StubDriver()
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(driver).answer(body_of(sql))
+    assert (refused.value.status, refused.value.kind, refused.value.errno) == (400, "refused", 1235)
+    assert driver.written == []
+
+
+async def test_without_a_catalogue_nothing_that_rests_on_it_is_sent() -> None:
+    driver, schema = StubDriver(), StubSchema(SchemaUnknown("no node tells its tables"))
+    with pytest.raises(QueryError, match="no node tells its tables") as refused:
+        await endpoint_of(driver, schema=schema).answer(body_of("DELETE FROM t"))
+    assert (refused.value.status, refused.value.kind, refused.value.committed) == (503, "unavailable", False)
+    assert driver.written == []
+
+
+async def test_schema_changes_go_one_after_the_other_each_judged_by_what_the_one_before_left() -> None:
+    driver, schema = StubDriver(), StubSchema()
+    driver.write_answer = ACKNOWLEDGED
+    endpoint = endpoint_of(driver, schema=schema)
+    await asyncio.gather(*(endpoint.answer(body_of(f"ALTER TABLE t ADD COLUMN c{n} INT")) for n in range(5)))
+    assert (driver.most_changes_at_once, len(driver.written), schema.readings) == (1, 5, 5)
 
 
 # ------------------------------------------------------------------------------------------ reads

@@ -37,6 +37,8 @@ def test_a_statement_of_the_corpus_gets_its_verdict(verdict: str, text: str) -> 
         assert statement.verb == expected[0].replace("_", " ")
         assert statement.inserts == ("insert" in expected)
         assert statement.uses_random == ("random" in expected)
+        assert statement.rests_on_schema == ("schema" in expected)
+        assert bool(statement.splices) == ("made" in expected)
 
 
 def test_the_corpus_has_at_least_250_statements_and_no_doubles() -> None:
@@ -284,6 +286,7 @@ def _filled(frame: str, piece: Callable[[int], str]) -> str:
     return frame.replace("…", ",".join(pieces))
 
 
+_TRIGGER = "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW"
 _LARGE = {
     "10,000 rows": _filled(
         "INSERT INTO t VALUES …", lambda i: f"({i}, 'name {i} {'x' * 50}', 'u{i}@example.com', {i}.5, NULL)"
@@ -303,6 +306,26 @@ _LARGE = {
     "dots": "SELECT a" + ".a" * 520_000,
     "tables": _filled("SELECT * FROM …", lambda i: "FROM a"),
     "not ASCII": "SELECT '" + "漢" * 340_000 + "'",
+    "assignments": _filled("UPDATE t SET …", lambda i: f"c{i} = c{i} + 1"),
+    "cases": _filled("UPDATE t SET a = CASE id … END", lambda i: "WHEN 1 THEN 'x'").replace("',WHEN", "' WHEN"),
+    "terms": "DELETE FROM t WHERE 1" + " AND a = b" * 12_000,
+    "subqueries": _filled("UPDATE t SET a = CONCAT(…)", lambda i: "(SELECT MAX(a) FROM u)"),
+    "unions": "INSERT INTO t SELECT a FROM u" + " UNION SELECT (a) FROM u" * 6_000,
+    "joins": "UPDATE t" + " JOIN u USING (id)" * 9_000 + " SET t.a = 1",
+    "items": "INSERT INTO t SELECT DISTINCT 1" + ", a" * 20_000 + " FROM u ORDER BY 1" + ", a" * 4_000,
+    "columns": "INSERT INTO t (a" + ", a" * 20_000 + ") SELECT 1",
+    "new values": "INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = 1" + ", a = VALUES(a)" * 6_000,
+    "definitions of WITH": "WITH c AS (SELECT 1)"
+    + ", c AS (SELECT 1)" * 200
+    + " DELETE FROM t WHERE a"
+    + " + (a)" * 9_000,
+    "made values": "INSERT INTO t VALUES (UUID()" + ", UUID()" * 15_000 + ")",
+    "sums": "UPDATE t SET a = (SELECT SUM(a" + " + a" * 20_000 + ") FROM u)",
+    "tables dropped": "DROP TABLE t" + ", t" * 20_000,
+    "trigger": "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW BEGIN"
+    + " IF NEW.a THEN SET NEW.a = 1; END IF;" * 2_700
+    + " END",
+    "one statement of a trigger": f"{_TRIGGER} BEGIN SET NEW.a = 1" + " + 1" * 20_000 + "; END",
 }
 
 
@@ -315,6 +338,7 @@ def test_report_how_long_a_text_of_a_megabyte_takes(name: str) -> None:
 def test_report_how_long_usual_statements_take() -> None:
     for shape in (
         "SELECT * FROM users WHERE id = {}",
+        "DELETE FROM users WHERE id = {}",
         "INSERT INTO users (name, email) VALUES ('Alice {}', 'alice@example.com')",
         "UPDATE users SET name = 'x', n = n + 1 WHERE id IN ({}, 2, 3) AND email LIKE '%@example.com'",
     ):

@@ -1,0 +1,138 @@
+"""Reads the catalogue of users' tables at the master, as a strong read does, and keeps it while it is right.
+
+Right is a catalogue that was read while one version of the schema held, from beginning to end: the version is looked at before
+and after, and no schema change may have been under way at either moment. A version belongs to this process and grows with each
+epoch and each change, so a catalogue can be compared with it at any time. Only who needs the schema asks; others pay nothing.
+
+The hard case is a master that is replaced between the leave to read and the read: its connection is then younger than the leave,
+or broken, or belongs to an epoch that is over; in each case it is asked again, until the deadline.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from schema_catalogue import Catalogue
+from schema_tables import QUERIES, catalogue_of
+
+from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError
+from replication.effects import ReadAllowed, ReadRefused
+
+SESSION = "SET SESSION autocommit = 1, transaction_read_only = 1, time_zone = '+00:00'"
+RETRY_S = 0.01
+TRIGGER_PRIVILEGE = (
+    "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type = 'TRIGGER' AND grantee ="
+    " CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '''@''', SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''')"
+)
+
+
+class SchemaUnknown(Exception):
+    """The catalogue could not be read before the deadline."""
+
+
+class SchemaState(Protocol):
+    """What the protocol says of the schema."""
+
+    schema_version: int
+    schema_in_flux: bool
+
+
+class Leaves(Protocol):
+    """Who gives leave to read (driver.py)."""
+
+    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused: ...
+
+    def read_finished(self, node: str, latency_ns: int) -> None: ...
+
+
+class SchemaReader:
+    """One connection a node, of an account that may see triggers and runs none of users' texts."""
+
+    def __init__(
+        self,
+        leaves: Leaves,
+        state: SchemaState,
+        sessions: Mapping[str, MySQLSession],
+        database: str,
+        read_timeout_s: float,
+    ) -> None:
+        self._leaves = leaves
+        self._state = state
+        self._sessions = sessions
+        self._database = database
+        self._read_timeout_s = read_timeout_s
+        self._catalogue: Catalogue | None = None
+        self._reading: asyncio.Task[Catalogue] | None = None
+        self._reading_until_ns = 0
+
+    def at_hand(self) -> Catalogue | None:
+        """The catalogue, if it is right at this moment."""
+        catalogue = self._catalogue
+        if catalogue is None or self._state.schema_in_flux or catalogue.version != self._state.schema_version:
+            return None
+        return catalogue
+
+    async def catalogue(self, deadline_ns: int) -> Catalogue:
+        """One reading serves all that wait for it. Raises SchemaUnknown."""
+        while True:
+            if (catalogue := self.at_hand()) is not None:
+                return catalogue
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.get_running_loop().create_task(self._read(deadline_ns))
+                # whoever waited for it may have gone away
+                self._reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._reading_until_ns = deadline_ns
+            until_ns = self._reading_until_ns
+            try:
+                # one that gives up does not end the reading that others wait for
+                return await asyncio.shield(self._reading)
+            except SchemaUnknown:
+                if deadline_ns <= until_ns or time.monotonic_ns() < until_ns:
+                    raise
+
+    async def _read(self, deadline_ns: int) -> Catalogue:
+        reason = "no catalogue of the tables was read in time"
+        while time.monotonic_ns() < deadline_ns:
+            if self._state.schema_in_flux:
+                await asyncio.sleep(RETRY_S)
+                continue
+            version = self._state.schema_version
+            asked_ns = time.monotonic_ns()
+            leave = await self._leaves.read_leave(deadline_ns)
+            if isinstance(leave, ReadRefused):
+                reason = leave.reason
+                break
+            try:
+                parts = await self._ask(leave.node, asked_ns)
+            except (ConnectionBroken, ServerError) as error:
+                reason = f"{leave.node} did not tell its tables: {error}"
+                parts = None
+            finally:
+                self._leaves.read_finished(leave.node, time.monotonic_ns() - asked_ns)
+            if parts is not None and version == self._state.schema_version and not self._state.schema_in_flux:
+                self._catalogue = catalogue_of(version, self._database, parts)
+                return self._catalogue
+            await asyncio.sleep(RETRY_S)
+        raise SchemaUnknown(reason)
+
+    async def _ask(self, node: str, asked_ns: int) -> dict[str, list[tuple[object, ...]]] | None:
+        """None: the connection is younger than the leave, and the server behind it may not be the one that was looked at."""
+        session = self._sessions[node]
+        async with session.lock:
+            if not session.is_open:
+                await session.open()
+            if session.opened_ns > asked_ns:
+                return None
+            statements = ["START TRANSACTION READ ONLY", TRIGGER_PRIVILEGE, *QUERIES.values(), "COMMIT"]
+            results = await session.run(statements, self._read_timeout_s)
+        if not results[1].rows[0][0]:
+            session.close()
+            raise ConnectionBroken("its account may not see triggers", sent=True)
+        return {part: list(result.rows) for part, result in zip(QUERIES, results[2:], strict=False)}
+
+    def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        for session in self._sessions.values():
+            session.close()
