@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS _replication.log (
   open_change         BIGINT UNSIGNED NOT NULL COMMENT 'the schema change that waits for its outcome; 0: none'
 ) ENGINE = InnoDB;
 
+-- Where ids are used up that a session must not give to the next statement. Always empty.
+CREATE TABLE IF NOT EXISTS _replication.spent_ids (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB;
+
 INSERT IGNORE INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, NULL, NULL, '');
 INSERT IGNORE INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\0', 16), 0);
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from replication.effects import ExecuteBatch, MeasureLog, PrepareRow, RunSchemaChange, StoreRows, TruncateLog
-from replication.log import Batch, ChangeStep, LogRow, Position, batch_of
+from replication.log import Batch, ChangeStep, Entry, LogRow, Position, batch_of
 
 GUARD_FAILED_ERRNO = 1242
 
@@ -184,6 +184,21 @@ class Storing(msgspec.Struct, frozen=True):
     """Place of the guard that fails, before the COMMIT, where a statement affected other rows here."""
 
 
+SPEND_AN_OLD_ID = (
+    "SET insert_id = 1",
+    "INSERT INTO _replication.spent_ids () VALUES ()",
+    "DELETE FROM _replication.spent_ids",
+)
+"""An insert_id that its statement did not use (it named its id itself, and MySQL reports that one too) stays in the session, and
+cannot be unset: it can only be used up."""
+
+
+def may_use_an_old_id(entry: Entry) -> bool:
+    """Whether the entry makes an id that nothing tells of: an upsert that found its row and changed nothing in it. An old one
+    would be another row's, and that row would be changed instead."""
+    return not entry.insert_id and not entry.rows_affected and "DUPLICATE" in entry.sql.upper()
+
+
 NOTE_ROWS = "CRC32(CONCAT(@rows_digest, ',', ROW_COUNT()))"
 """The digest of all rows affected so far. It rides on the SET that every entry needs anyway."""
 
@@ -202,6 +217,7 @@ def store_rows(effect: StoreRows) -> Storing:
             note = NOTE_ROWS if expected else "0"
             pinned = pins(entry.timestamp, entry.insert_id, entry.rand_seed)
             statements.append(f"{pinned}, timestamp = {seconds(batch.now_us)}, @rows_digest = {note}")
+            statements += [] if not may_use_an_old_id(entry) else SPEND_AN_OLD_ID
             expected[len(statements)] = entry.rows_affected
             digest = zlib.crc32(f"{digest},{entry.rows_affected}".encode())
             statements.append(entry.sql)

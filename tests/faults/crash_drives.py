@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import cabinet_points
@@ -41,6 +42,7 @@ from replication.effects import (
     RequestTimestamps,
     RollBackBatch,
     RunSchemaChange,
+    Stale,
     StoreRows,
     SwitchoverEnded,
     TruncateLog,
@@ -152,6 +154,19 @@ def change_the_schema(cluster: ClusterHandle) -> None:
         cluster.query(f"ALTER TABLE users COMMENT = '{time.monotonic_ns()}'", timeout_s=5.0)
 
 
+def change_the_schema_beside_writes(cluster: ClusterHandle) -> None:
+    """What was judged by the schema and waits meanwhile must be judged anew."""
+
+    def write(_: int) -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            cluster.query("UPDATE users SET name = 'first' WHERE id = 1", timeout_s=5.0)
+
+    with ThreadPoolExecutor(9) as threads:
+        changing = threads.submit(change_the_schema, cluster)
+        list(threads.map(write, range(80)))
+        changing.result()
+
+
 def _make_replica(cluster: ClusterHandle, node: str) -> None:
     if status(cluster)["current_master"] == node:
         _switch(cluster, "mysql-master")
@@ -210,6 +225,7 @@ COMMAND_DRIVES: dict[type, Drive] = {
     Fail: Drive(at=3, settings=TOO_MANY),
     ReadAllowed: Drive(at=10),
     ReadRefused: Drive(act=freeze_two, heal=thaw_two, settings=SHORT_PATIENCE),
+    Stale: Drive(act=change_the_schema_beside_writes),
     SwitchoverEnded: Drive(act=change_the_master),
 }
 OTHER_DRIVES = {

@@ -306,6 +306,22 @@ async def test_a_read_of_the_log_ends_at_the_size_asked_for_but_has_one_row_at_l
     assert reply.rows == tuple(rows[3:5])
 
 
+async def test_an_id_that_a_statement_did_not_use_is_not_given_to_a_later_one(node: MySQLNode, server: OneMySQL) -> None:
+    """MySQL reports an id that the text itself names like one that was made; so it is pinned, and stays in the session unused. An
+    upsert that changes nothing reports none: with the old id it would meet, and change, another row."""
+    row = row_of(
+        EMPTY_LOG_END,
+        1,
+        Entry(2, "INSERT INTO things (id, code, luck) VALUES (7, 'c', 5)", 1, 7),
+        Entry(4, "INSERT INTO things (id, code, luck) VALUES (500, 'z', 1)", 1, 500),
+        Entry(6, "INSERT INTO things (code) VALUES ('c') ON DUPLICATE KEY UPDATE luck = 5", 0, 0),
+    )
+    reply = await node.carry_out(store(1, "a", LOG_BEGIN, 0, append=[row], apply=[row]))
+    assert isinstance(reply, RowsStored), reply
+    assert server.root(f"SELECT id, luck FROM {DATABASE}.things ORDER BY id") == [(7, 5.0), (500, 1.0)]
+    assert server.root("SELECT * FROM _replication.spent_ids") == []
+
+
 # ------------------------------------------------------------------------------------------ full copies
 
 COPY = CopyData(NODE, 0, "nobody")
