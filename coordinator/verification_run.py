@@ -28,6 +28,7 @@ from replication.state import Phase, ReplicationState
 
 PAUSE_FACTOR = 9
 """A node is busy for the comparison a tenth of the time at most."""
+LOOK_AROUND_S = 0.01
 SLOW_CHUNK_S, QUICK_CHUNK_S = 0.05, 0.01
 KEYS_SHOWN = 20
 DIFFERENCES_MAX = 50
@@ -212,7 +213,14 @@ class VerificationRun:
                 self._chunk_rows = max(1, self._chunk_rows // 2)
             elif took_s < QUICK_CHUNK_S:
                 self._chunk_rows = min(self._pace.chunk_rows, self._chunk_rows * 2)
-            await asyncio.sleep(max(self._pace.pause_s, PAUSE_FACTOR * took_s))
+            await self._pause(max(self._pace.pause_s, PAUSE_FACTOR * took_s))
+
+    async def _pause(self, seconds: float) -> None:
+        """A schema change does not wait for the end of it."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, LOOK_AROUND_S))
+            self._look_around()
 
     async def _chunk_end(self, table: Table, after: Key | None) -> Key | None:
         """Of a replica if one has so many rows left, else of whoever has; None: the rest is one chunk."""

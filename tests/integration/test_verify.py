@@ -201,6 +201,25 @@ async def test_a_coordinator_that_dies_after_a_comparison_leaves_the_rebuilding_
     assert verify(cluster)["outcome"] == "equal"
 
 
+def test_a_schema_change_does_not_wait_for_a_comparison_which_begins_again(cluster: ClusterHandle) -> None:
+    response = httpx.post(cluster.url("coordinator") + "/verify", timeout=10, trust_env=False)
+    assert response.status_code == 202, response.text
+    while not cluster.get("coordinator", "/verify").json()["progress"]["chunks"]:
+        assert cluster.get("coordinator", "/verify").json()["running"]
+    began = time.monotonic()
+    answer = cluster.query("ALTER TABLE users COMMENT 'changed while it is compared'")
+    took_s = time.monotonic() - began
+    assert answer.status_code == 200, answer.text
+    assert took_s < 2, "it waited for the snapshots"
+    deadline_s = time.monotonic() + STATE_S
+    while (body := cluster.get("coordinator", "/verify").json())["running"]:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    assert (body["last"]["outcome"], body["last"]["left_out"]) == ("equal", {}), body
+    assert body["last"]["timestamp"] > answer.json()["timestamp"] - 1
+    assert "the comparison of all rows is begun again: a schema change began" in log_of(cluster)
+
+
 async def test_a_comparison_costs_the_clients_little(cluster: ClusterHandle) -> None:
     """One run of 16 clients, comparisons in every other slice of it: the machine is not ours alone."""
     spans: list[tuple[int, int, bool]] = []
