@@ -57,6 +57,7 @@ MEMBERS = (
             "CLONER_DB_PASSWORD",
             "DDL_DB_PASSWORD",
             "SCHEMA_READER_DB_PASSWORD",
+            "VERIFIER_DB_PASSWORD",
         ),
         # named, not left to what happens to be installed: the write path is measured with these
         uvicorn_options=("--loop", "uvloop", "--http", "httptools"),

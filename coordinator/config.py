@@ -24,6 +24,7 @@ class CoordinatorSettings(BaseSettings):
     cloner_db_password: SecretStr
     ddl_db_password: SecretStr
     schema_reader_db_password: SecretStr
+    verifier_db_password: SecretStr
     timestamp_urls: str = "http://127.0.0.1:8001,http://127.0.0.1:8002"
     metrics_url: str = "http://127.0.0.1:8003"
     cabinet_url: str = "http://127.0.0.1:8004"
@@ -56,6 +57,12 @@ class CoordinatorSettings(BaseSettings):
     log_retention_s: int = Field(default=86_400, ge=1)
     """Older rows go, however few they are."""
     log_check_ms: int = Field(default=5_000, ge=10)
+    verify_interval_s: int = Field(default=0, ge=0)
+    """Pause between two comparisons of all nodes' rows; 0: only when somebody asks for one."""
+    verify_chunk_rows: int = Field(default=500, ge=1)
+    verify_pause_ms: int = Field(default=20, ge=0)
+    """At least so long each node is left alone between two chunks."""
+    verify_query_timeout_ms: int = Field(default=5_000, ge=10)
     heartbeat_ms: int = Field(default=250, ge=10)
     idle_flush_ms: int = Field(default=10, ge=1)
     advice_interval_ms: int = Field(default=500, ge=50)

@@ -30,5 +30,17 @@ START_AFTER = "coordinator.start.after"
 """The first step is taken; the door is still closed. A cut at either ends the start."""
 ADVICE_BEFORE = "coordinator.ask-for-advice.before"
 ADVICE_AFTER = "coordinator.ask-for-advice.after"
+COMPARE_BEFORE = "coordinator.compare-rows.before"
+"""All nodes are about to be asked the same question, each in its snapshot."""
+COMPARE_AFTER = "coordinator.compare-rows.after"
 
-POINTS = (START_BEFORE, START_AFTER, *BEFORE.values(), *AFTER.values(), ADVICE_BEFORE, ADVICE_AFTER)
+POINTS = (
+    START_BEFORE,
+    START_AFTER,
+    *BEFORE.values(),
+    *AFTER.values(),
+    ADVICE_BEFORE,
+    ADVICE_AFTER,
+    COMPARE_BEFORE,
+    COMPARE_AFTER,
+)

@@ -30,11 +30,13 @@ from replication.effects import (
     Refuse,
     Report,
     RequestTimestamps,
+    SnapshotsTaken,
     Stale,
     SwitchoverEnded,
 )
 from replication.events import (
     AdviceArrived,
+    DifferenceFound,
     Event,
     NodeFailed,
     NodeReplied,
@@ -44,6 +46,7 @@ from replication.events import (
     SwitchoverRequested,
     TimestampsGranted,
     TimestampsRefused,
+    VerificationRequested,
     Woken,
     WriteArrived,
 )
@@ -89,6 +92,7 @@ class Driver:
         self._waiting: dict[int, asyncio.Future[Acknowledge | Refuse | Fail | Stale]] = {}
         self._readers: dict[int, asyncio.Future[ReadAllowed | ReadRefused]] = {}
         self._switchover: asyncio.Future[SwitchoverEnded] | None = None
+        self._snapshots: asyncio.Future[SnapshotsTaken] | None = None
         self._last_id = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns = 0
@@ -144,6 +148,17 @@ class Driver:
         self.dispatch(SwitchoverRequested(target))
         return await future
 
+    async def take_snapshots(self) -> SnapshotsTaken:
+        """Resolves when all nodes that can have a snapshot open at one timestamp. For one caller at a time."""
+        future: asyncio.Future[SnapshotsTaken]
+        future = self._snapshots = asyncio.get_running_loop().create_future()
+        self.dispatch(VerificationRequested())
+        return await future
+
+    def difference_found(self, node: str, reason: str) -> None:
+        """A commit quorum has other rows than `node`."""
+        self.dispatch(DifferenceFound(node, reason))
+
     def read_finished(self, node: str, latency_ns: int) -> None:
         self.dispatch(ReadFinished(node, latency_ns))
 
@@ -192,6 +207,9 @@ class Driver:
         elif isinstance(effect, SwitchoverEnded):
             waiting_switchover, self._switchover = self._switchover, None
             self._tell(waiting_switchover, effect)
+        elif isinstance(effect, SnapshotsTaken):
+            waiting_snapshots, self._snapshots = self._snapshots, None
+            self._tell(waiting_snapshots, effect)
         elif isinstance(effect, RequestTimestamps):
             self._spawn(self._fetch_timestamps(effect))
         elif isinstance(effect, Report):

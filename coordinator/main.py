@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -35,9 +35,13 @@ from query_contract import (
     WriteAnswer,
 )
 from query_endpoint import EXPLAIN_PATH, QueryEndpoint, Receive, Scope, Send
+from verification_run import Pace
+from verifier import Verifier
+from verify_contract import VerifyAnswer, VerifyRequest
 
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
 from adapters.mysql_session import MySQLSession
+from adapters.node_checksums import NodeChecksums
 from adapters.node_reader import NodeReader
 from adapters.schema_reader import SESSION as SCHEMA_SESSION
 from adapters.schema_reader import SchemaReader
@@ -47,6 +51,8 @@ from replication.replicator import Replicator
 log = logging.getLogger("coordinator")
 
 QUERY_PATHS = ("/query", EXPLAIN_PATH)
+VERIFY_WAIT_S = 60.0
+"""How long `POST /verify` waits for the end of a comparison at most."""
 LOOP_STALE_S = 5.0
 """A loop that took no step for so long is stuck: the heartbeat alone makes several a second."""
 
@@ -71,7 +77,20 @@ class Coordinator:
             cloner=settings.cloner_db_password.get_secret_value(),
             ddl=settings.ddl_db_password.get_secret_value(),
         )
-        nodes = {name: MySQLNode(name, addresses, passwords, settings.database, timeouts) for name in addresses}
+        checksums = {
+            name: NodeChecksums(
+                host,
+                port,
+                settings.verifier_db_password.get_secret_value(),
+                connect_timeout_s=connect_timeout_s,
+                timeout_s=settings.verify_query_timeout_ms / 1000,
+            )
+            for name, (host, port) in addresses.items()
+        }
+        nodes = {
+            name: MySQLNode(name, addresses, passwords, settings.database, timeouts, checksums[name])
+            for name in addresses
+        }
         self.readers = {
             name: NodeReader(
                 host,
@@ -117,18 +136,25 @@ class Coordinator:
         self.query = QueryEndpoint(
             self.driver, self.readers, self.schema, settings.body_bytes_max, settings.request_deadline_ms
         )
-        self._advice_task: asyncio.Task[None] | None = None
+        pace = Pace(settings.verify_chunk_rows, settings.verify_pause_ms / 1000)
+        self.verifier = Verifier(self.driver, self.replicator.state, checksums, pace)
+        self._verify_interval_s = settings.verify_interval_s
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         crash_point.reach(points.START_BEFORE)
         self.driver.start()
-        self._advice_task = asyncio.create_task(self._ask_for_advice())
-        self._advice_task.add_done_callback(self._advice_ended)
+        self._begin(self._ask_for_advice(), "asking for advice")
+        if self._verify_interval_s:
+            self._begin(
+                self.verifier.repeat(self._verify_interval_s, self._verification_ended), "comparing now and then"
+            )
         crash_point.reach(points.START_AFTER)
 
     async def stop(self) -> None:
-        if self._advice_task is not None:
-            self._advice_task.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await self.verifier.stop()
         await self.driver.stop()
         for reader in self.readers.values():
             reader.close()
@@ -145,10 +171,44 @@ class Coordinator:
                 self.driver.advise(advice)
             await asyncio.sleep(self._advice_interval_s)
 
-    def _advice_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            log.error("asking for advice failed in an unforeseen way", exc_info=task.exception())
-            self.driver.die("asking for advice failed in an unforeseen way")
+    def _begin(self, work: Coroutine[None, None, None], what: str) -> None:
+        """Something that goes on as long as the process."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda task: self._must_not_fail(task, what))
+        self._tasks.append(task)
+
+    def _must_not_fail(self, task: asyncio.Task[None], what: str) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s failed in an unforeseen way", what, exc_info=task.exception())
+            self.driver.die(f"{what} failed in an unforeseen way")
+
+    def _verification_ended(self, task: asyncio.Task[None]) -> None:
+        self._must_not_fail(task, "comparing all rows")
+
+    async def verify(self, *, wait: bool) -> int:
+        """Begin a comparison of all nodes' rows, unless one is under way; the HTTP status that says so."""
+        if self.verifier.is_running:
+            return 409
+        self.verifier.begin(self._verification_ended)
+        if wait:
+            await self.verifier.wait(VERIFY_WAIT_S)
+        return 202 if self.verifier.is_running else 200
+
+    def verification(self, status: int = 200) -> VerifyAnswer:
+        """How far the comparison is, and what came of the last one."""
+        last = self.verifier.last
+        message = "a comparison is under way" if self.verifier.is_running else "no comparison was made yet"
+        if status != 409 and not self.verifier.is_running and last is not None:
+            message = f"{last.outcome} at {last.timestamp}" + (f": {last.reason}" if last.reason else "")
+        return VerifyAnswer.model_validate(
+            {
+                "success": status != 409,
+                "message": message,
+                "running": self.verifier.is_running,
+                "progress": self.verifier.progress,
+                "last": msgspec.to_builtins(last),
+            }
+        )
 
     def health(self) -> HealthAnswer:
         reason = status_view.why_not_writable(self.replicator)
@@ -204,6 +264,23 @@ def create_api(coordinator_of: Any) -> FastAPI:
         message = f"{ended.master} is master" if ended.done else ended.reason
         answer = SwitchoverAnswer(success=ended.done, message=message, current_master=ended.master)
         return JSONResponse(answer.model_dump(), status_code=200 if ended.done else 409)
+
+    @api.get("/verify", response_model=VerifyAnswer)
+    async def verification() -> VerifyAnswer:
+        """How far the comparison of all nodes' rows is, and what came of the last one."""
+        answer: VerifyAnswer = coordinator_of().verification()
+        return answer
+
+    @api.post(
+        "/verify",
+        response_model=VerifyAnswer,
+        responses={202: {"model": VerifyAnswer}, 409: {"model": VerifyAnswer}},
+    )
+    async def verify(request: VerifyRequest | None = None) -> JSONResponse:
+        """Compare every row of every table on all nodes at one timestamp, while writes go on. Who differs is rebuilt."""
+        coordinator: Coordinator = coordinator_of()
+        status = await coordinator.verify(wait=request is not None and request.wait)
+        return JSONResponse(coordinator.verification(status).model_dump(), status_code=status)
 
     @api.get("/health", response_model=HealthAnswer, responses={503: {"model": HealthAnswer}})
     async def health() -> JSONResponse:

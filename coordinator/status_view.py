@@ -63,6 +63,8 @@ def _state_of(node: NodeProgress, state: ReplicationState) -> str:
     """The node's state; how far it has come, while it is behind or on trial."""
     if node.state is not NodeState.LEVEL:
         return str(node.state.value)
+    if node.dispute is not None:
+        return "in doubt"
     if node.applied_timestamp < state.committed_before or not node.member:
         return f"catching-up {100 * node.applied_timestamp // max(1, state.committed_timestamp)} %"
     return "level" if node.change_command is None else "changing-schema"

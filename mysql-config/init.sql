@@ -4,6 +4,7 @@
 -- ${…} is filled in from the environment by whoever runs this file (the server itself cannot read an environment):
 --   COORDINATOR_DB_PASSWORD  READER_DB_PASSWORD  COLLECTOR_DB_PASSWORD  CLONER_DB_PASSWORD  DDL_DB_PASSWORD
 --   SCHEMA_READER_DB_PASSWORD
+--   VERIFIER_DB_PASSWORD
 -- Times and logs: see coordinator/DESIGN.md, "What each node stores".
 
 CREATE DATABASE IF NOT EXISTS distributed_db CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci;
@@ -69,6 +70,7 @@ CREATE USER IF NOT EXISTS collector@'%'   IDENTIFIED BY '${COLLECTOR_DB_PASSWORD
 CREATE USER IF NOT EXISTS cloner@'%'      IDENTIFIED BY '${CLONER_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS ddl@'%'         IDENTIFIED BY '${DDL_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS schema_reader@'%' IDENTIFIED BY '${SCHEMA_READER_DB_PASSWORD}';
+CREATE USER IF NOT EXISTS verifier@'%'    IDENTIFIED BY '${VERIFIER_DB_PASSWORD}';
 
 -- Writes users' rows and the log. SESSION_VARIABLES_ADMIN: it pins what a statement's result depends on.
 -- (All databases, because users may make some; less the server's own.)
@@ -99,6 +101,14 @@ REVOKE SELECT, SHOW VIEW, TRIGGER ON mysql.* FROM schema_reader@'%';
 REVOKE SELECT, SHOW VIEW, TRIGGER ON sys.* FROM schema_reader@'%';
 REVOKE SELECT, SHOW VIEW, TRIGGER ON performance_schema.* FROM schema_reader@'%';
 REVOKE SELECT, SHOW VIEW, TRIGGER ON _replication.* FROM schema_reader@'%';
+-- Compares all rows between the nodes, in snapshots that say themselves how far they are. Not the account reader, which runs users'
+-- texts and must not see _replication; not coordinator, which may write, and whose connections a fence ends.
+GRANT SELECT, SHOW VIEW ON *.* TO verifier@'%';
+REVOKE SELECT, SHOW VIEW ON mysql.* FROM verifier@'%';
+REVOKE SELECT, SHOW VIEW ON sys.* FROM verifier@'%';
+REVOKE SELECT, SHOW VIEW ON performance_schema.* FROM verifier@'%';
+REVOKE SELECT, SHOW VIEW ON _replication.* FROM verifier@'%';
+GRANT SELECT ON _replication.meta TO verifier@'%';
 -- Probes.
 GRANT SELECT ON _replication.* TO collector@'%';
 -- Full copies of a node's data (MySQL's clone plugin), on both ends. SYSTEM_VARIABLES_ADMIN: it names the donor. Runs no user's text.

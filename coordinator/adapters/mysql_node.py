@@ -1,7 +1,8 @@
 """A MySQL node as the protocol sees it: carries out one effect and returns its reply.
 
 Five connections a node, so that a long command never delays a short one: `writer` (batches and rows), `control` (fence,
-confirmation), `log` (node_log.py), `copier` (node_copy.py), and one for schema changes (node_schema.py). Failures become
+confirmation), `log` (node_log.py), `copier` (node_copy.py), and one for schema changes (node_schema.py); and at times one with a
+snapshot (node_checksums.py). Failures become
 CommandFailed with what may be concluded.
 
 Hard case: the fence finds its lock held by a transaction of a coordinator that is frozen, deposed, or this one's own before
@@ -17,6 +18,7 @@ import msgspec
 
 from adapters import audit, node_sql
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
+from adapters.node_checksums import NodeChecksums
 from adapters.node_copy import NodeCopier
 from adapters.node_log import NodeLog, log_end_of, position_of
 from adapters.node_schema import MARK, Mark, NodeSchema
@@ -32,6 +34,7 @@ from replication.effects import (
     MeasureLog,
     NodeEffect,
     NoteCopy,
+    OpenSnapshot,
     PrepareRow,
     ReadLog,
     ReadPositions,
@@ -58,7 +61,7 @@ from replication.replies import (
     RowPrepared,
     RowsStored,
 )
-from replication.values import Certainty, Disturbed, Executed, NodeStatus, Outcome
+from replication.values import NOBODY, Certainty, Disturbed, Executed, NodeStatus, Outcome
 
 LOCK_HELD_ERRNO = 3572
 """FOR UPDATE NOWAIT found the row locked."""
@@ -107,8 +110,9 @@ class MySQLNode:
         passwords: NodePasswords,
         database: str,
         timeouts: NodeTimeouts,
+        checksums: NodeChecksums,
     ) -> None:
-        """`addresses`: of all nodes, since any may be the donor of a copy."""
+        """`addresses`: of all nodes, since any may be the donor of a copy. `checksums`: where this one's snapshots are opened."""
         self.name = name
         self._timeouts = timeouts
         host, port = addresses[name]
@@ -128,6 +132,7 @@ class MySQLNode:
             connect_timeout_s=timeouts.connect_s,
             timeout_s=timeouts.copy_s,
         )
+        self._checksums = checksums
         log = NodeLog(self._log, timeouts.store_s)
 
         def schema() -> NodeSchema:
@@ -154,6 +159,7 @@ class MySQLNode:
             CopyData: self._copy_data,
             NoteCopy: self._note_copy,
             ConfirmEpoch: self._confirm_epoch,
+            OpenSnapshot: checksums.open,
         }
 
     async def carry_out(self, effect: NodeEffect) -> Reply:
@@ -170,7 +176,7 @@ class MySQLNode:
             raise CommandFailed(Certainty.NOT_APPLIED, f"refused: {refused}") from refused
 
     def close(self) -> None:
-        for session in (self._writer, self._control, self._log, self._copier, self._schema):
+        for session in (self._writer, self._control, self._log, self._copier, self._schema, self._checksums):
             session.close()
 
     # ------------------------------------------------------------------------------------------ fence
@@ -257,7 +263,8 @@ class MySQLNode:
             if (status.epoch, status.owner) != (effect.epoch, effect.owner):
                 await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
                 return Outbid(status)
-            names = f"cluster_id = {node_sql.quote(effect.cluster_id)}, node = {node_sql.quote(self.name)}"
+            node = NOBODY if effect.rows_differ else self.name
+            names = f"cluster_id = {node_sql.quote(effect.cluster_id)}, node = {node_sql.quote(node)}"
             await self._change_meta(f"{names}, copy_note = ''")
         return Admitted()
 
@@ -333,9 +340,10 @@ class MySQLNode:
                     return await self._misplaced(error)
                 await self._writer.run(["ROLLBACK"], self._timeouts.store_s)
                 if error.place == storing.rows_guard:
-                    return Diverged(difference(storing, results))
+                    return difference(storing, results)
                 if error.place in storing.expected and error.errno not in DISTURBANCES:
-                    return Diverged(f"{storing.statements[error.place][:200]} failed here only: {error}")
+                    reason = f"{storing.statements[error.place][:200]} failed here only: {error}"
+                    return Diverged(reason, storing.timestamps[error.place], None)
                 raise
         log_end = effect.append[-1].position if effect.append else effect.drop_after or effect.log_end
         applied = effect.apply[-1][0].last_timestamp if effect.apply else effect.applied_timestamp
@@ -371,13 +379,14 @@ GUARD_PLACE = 2
 LOOK = [node_sql.META, node_sql.LOG_BEGIN, node_sql.LOG_END, node_sql.TAIL]
 
 
-def difference(storing: node_sql.Storing, results: list[StatementResult]) -> str:
+def difference(storing: node_sql.Storing, results: list[StatementResult]) -> Diverged:
     """Which statement affected other rows here than on the master."""
     for place, rows_affected in storing.expected.items():
         found = results[place].rows_affected
         if found != rows_affected:
-            return f"{storing.statements[place][:200]} changed {found} rows here, {rows_affected} on the master"
-    return "the rows affected differ from the master's"
+            reason = f"{storing.statements[place][:200]} changed {found} rows here, {rows_affected} on the master"
+            return Diverged(reason, storing.timestamps[place], found)
+    return Diverged("the rows affected differ from the master's", max(storing.timestamps.values()), None)
 
 
 def status_of(results: list[StatementResult]) -> NodeStatus:

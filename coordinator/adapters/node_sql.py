@@ -180,6 +180,8 @@ class Storing(msgspec.Struct, frozen=True):
     statements: list[str]
     expected: dict[int, int]
     """Place of a user's statement -> the rows that it affected on the master."""
+    timestamps: dict[int, int]
+    """Place of a user's statement -> its entry's."""
     rows_guard: int | None
     """Place of the guard that fails, before the COMMIT, where a statement affected other rows here."""
 
@@ -211,6 +213,7 @@ def store_rows(effect: StoreRows) -> Storing:
     if effect.append:
         statements.append(insert_rows(effect.append))
     expected: dict[int, int] = {}
+    timestamps: dict[int, int] = {}
     digest, rows_guard = 0, None
     for _, batch in effect.apply:
         for entry in batch.entries:
@@ -219,6 +222,7 @@ def store_rows(effect: StoreRows) -> Storing:
             statements.append(f"{pinned}, timestamp = {seconds(batch.now_us)}, @rows_digest = {note}")
             statements += [] if not may_use_an_old_id(entry) else SPEND_AN_OLD_ID
             expected[len(statements)] = entry.rows_affected
+            timestamps[len(statements)] = entry.timestamp
             digest = zlib.crc32(f"{digest},{entry.rows_affected}".encode())
             statements.append(entry.sql)
     if expected:
@@ -228,4 +232,4 @@ def store_rows(effect: StoreRows) -> Storing:
     ends_change = any(is_outcome(batch) for _, batch in effect.apply)
     statements.append(update_meta(effect.committed_timestamp, effect.master, applied, ends_change=ends_change))
     statements.append("COMMIT")
-    return Storing(statements, expected, rows_guard)
+    return Storing(statements, expected, timestamps, rows_guard)

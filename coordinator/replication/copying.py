@@ -76,19 +76,17 @@ class Copying:
                 return
 
     def _may_begin(self, node: NodeProgress) -> bool:
+        """A node that differs only when that stands on its disk: cut short before, it would be taken for sound again."""
         phase, due = self._state.phase, node.copy_at_ns <= self._state.now_ns
         if node.state is NodeState.BEHIND:
             return due and phase in (Phase.SERVING, Phase.ELECTING)
-        return due and node.state is NodeState.BARE and phase is Phase.SERVING
+        is_marked = node.state is NodeState.DIVERGED and node.status is None
+        return due and (node.state is NodeState.BARE or is_marked) and phase is Phase.SERVING
 
     def _donor(self, node: NodeProgress) -> NodeProgress | None:
         """A level member with all that the node had stored; rather not the master, which has enough to do; then the one that is
         furthest; then by name."""
-        level = [
-            other
-            for other in self._state.nodes.values()
-            if other.state is NodeState.LEVEL and other.member and other.has(node.acknowledged_end)
-        ]
+        level = [other for other in self._state.nodes.values() if other.sound and other.has(node.acknowledged_end)]
         master = self._state.master
         return min(level, key=lambda other: (other.name == master, -other.applied_timestamp, other.name), default=None)
 
@@ -139,7 +137,8 @@ class Copying:
         node.state = NodeState.COPYING
         node.member = False
         node.status = None
-        node.donor = donor.name
+        node.donor = node.copied_from = donor.name
+        node.diverged = ""
         node.reason = f"a full copy of {donor.name}'s data is being made"
         node.command = state.next_command()
         pause = min(PAUSE_NS * 2 ** min(node.copy_failures, 6), PAUSE_NS_MAX)
@@ -184,7 +183,8 @@ class Copying:
         state = self._state
         if state.phase not in (Phase.SERVING, Phase.ELECTING):
             return None
-        times = [node.copy_at_ns for node in state.nodes.values() if node.state in (NodeState.BEHIND, NodeState.BARE)]
+        wanting = (NodeState.BEHIND, NodeState.BARE, NodeState.DIVERGED)
+        times = [node.copy_at_ns for node in state.nodes.values() if node.state in wanting]
         if any(node.state is NodeState.COPYING for node in state.nodes.values()):
             times = [state.now_ns + DONOR_PATIENCE_NS // 4]
         return min(times, default=None)

@@ -25,7 +25,8 @@ class Fence(NodeCommand, frozen=True):
 
 
 class Admit(NodeCommand, frozen=True):
-    """Make the node a member of the cluster, or none where `cluster_id` is empty; its data is its own from now on.
+    """Make the node a member of the cluster, or none where `cluster_id` is empty; its data is its own from now on, or nobody's
+    where its rows differ.
 
     Replies Admitted | Outbid.
     """
@@ -33,6 +34,7 @@ class Admit(NodeCommand, frozen=True):
     epoch: int
     owner: str
     cluster_id: str
+    rows_differ: bool = False
 
 
 class ExecuteBatch(NodeCommand, frozen=True):
@@ -153,6 +155,16 @@ class ConfirmEpoch(NodeCommand, frozen=True):
     """Read the fence afresh. Replies EpochSeen."""
 
 
+class OpenSnapshot(NodeCommand, frozen=True):
+    """Open a snapshot of the node's rows for a comparison, and throw it away again if it is not at `timestamp` (None: wherever it
+    is). Fails where it is of another epoch. Replies SnapshotOpened.
+    """
+
+    epoch: int
+    owner: str
+    timestamp: int | None
+
+
 class RequestTimestamps(Value, frozen=True):
     """Ask the timestamp service for `count` numbers greater than `after`."""
 
@@ -216,6 +228,17 @@ class SwitchoverEnded(Value, frozen=True):
     reason: str
 
 
+class SnapshotsTaken(Value, frozen=True):
+    """Who waits to compare the nodes can: each of `nodes` has a snapshot open at `timestamp`. `refusal` says why not, where it is
+    not empty."""
+
+    timestamp: int
+    nodes: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+    """(node, why)."""
+    refusal: str = ""
+
+
 class Report(Value, frozen=True):
     """Something that a person should know; goes to the log."""
 
@@ -239,6 +262,7 @@ NodeEffect = (
     | CopyData
     | NoteCopy
     | ConfirmEpoch
+    | OpenSnapshot
 )
 
 
@@ -252,5 +276,6 @@ Effect = (
     | ReadAllowed
     | ReadRefused
     | SwitchoverEnded
+    | SnapshotsTaken
     | Report
 )

@@ -310,8 +310,12 @@ class Election:
         reaches_back = [
             node.name
             for node in members
-            if node.status is not None and node.applied_timestamp >= status.log_begin.timestamp
+            if node.status is not None and node.applied_timestamp >= status.log_begin.timestamp and node.dispute is None
         ]
+        if not reaches_back:
+            state.source = None
+            self.waits_for = "a master: the rows of all that answer are in doubt"
+            return
         ranking = rank_candidates(sorted(reaches_back), incumbent, state.ranking)
         # one that failed as master is taken only if there is no other
         state.master = next((name for name in ranking if name not in self.suspects), ranking[0])

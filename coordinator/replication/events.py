@@ -69,6 +69,17 @@ class PauseSkipped(Value, frozen=True):
     """A person wants an election that is held up to begin now."""
 
 
+class VerificationRequested(Value, frozen=True):
+    """Somebody wants to compare the nodes' rows: open snapshots at one timestamp."""
+
+
+class DifferenceFound(Value, frozen=True):
+    """A commit quorum of nodes agrees in rows that `node` has otherwise."""
+
+    node: str
+    reason: str
+
+
 class Woken(Value, frozen=True):
     """The time asked for by `Replicator.wake_at_ns` has come."""
 
@@ -84,5 +95,7 @@ Event = (
     | AdviceArrived
     | SwitchoverRequested
     | PauseSkipped
+    | VerificationRequested
+    | DifferenceFound
     | Woken
 )

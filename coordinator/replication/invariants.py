@@ -30,6 +30,8 @@ def check(state: ReplicationState, writes: WritePath) -> None:
                 raise InvariantViolated(
                     f"{node.name} applied {node.applied_timestamp}, committed is {state.committed_timestamp}"
                 )
+            if node.apply_limit is not None and node.applied_timestamp > node.apply_limit:
+                raise InvariantViolated(f"{node.name} applied {node.applied_timestamp}, past {node.apply_limit}")
             if node.log_end is not None and node.log_end > end:
                 raise InvariantViolated(f"{node.name}'s log ends at {node.log_end}, ours at {end}")
     batch = writes.batch

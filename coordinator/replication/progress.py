@@ -8,6 +8,7 @@ A node goes  AWAY -> FENCING -> MATCHING -> LEVEL, and back to AWAY whenever a c
   BEHIND     fenced in our epoch, but the rows that it lacks are nowhere any more: it needs a full copy
   BARE       its server answers, but has no data at all: it needs a full copy
   COPYING    its data is being replaced by a copy of its donor's; then its server restarts, and it is AWAY
+  DIVERGED   its rows differ from the other nodes' (divergence.py): its disk is told so, then it needs a full copy
   QUARANTINED  it applied something that the log does not have, or belongs to another cluster: never used
 
 At most one storing command is under way on a node, so its state is known whenever the next is made.
@@ -15,8 +16,10 @@ At most one storing command is under way on a node, so its state is known whenev
 
 import enum
 
+import msgspec
+
 from replication.log import LOG_BEGIN, Position
-from replication.values import NodeStatus, copy_target
+from replication.values import NOBODY, NodeStatus, copy_target
 
 
 class NodeState(enum.Enum):
@@ -27,7 +30,24 @@ class NodeState(enum.Enum):
     BEHIND = "behind"
     BARE = "bare"
     COPYING = "copying"
+    DIVERGED = "diverged"
     QUARANTINED = "quarantined"
+
+
+class Dispute(msgspec.Struct, frozen=True):
+    """A node's rows and the others' cannot both be right: until that is decided it stores rows, but applies none."""
+
+    evidence: str
+    timestamp: int = 0
+    """Of the entry that has another result here."""
+    rows_affected: int | None = None
+    """Its result here; None: it failed here, or no single entry is to blame."""
+    is_proven: bool = False
+    """A majority has spoken: it is this node that is wrong."""
+
+    @property
+    def sentence(self) -> str:
+        return f"its rows are in doubt: {self.evidence}"
 
 
 class NodeProgress:
@@ -60,6 +80,13 @@ class NodeProgress:
         self.applied_timestamp = 0
         self.donor: str | None = None
         """Of the copy under way."""
+        self.dispute: Dispute | None = None
+        self.diverged = ""
+        """Why its rows are held to be wrong. Not forgotten until it has other rows."""
+        self.copied_from = ""
+        """Whose rows it was last given, until it is a member again."""
+        self.apply_limit: int | None = None
+        """It applies nothing past this for the moment that it takes to open a snapshot (verification.py)."""
         self.copied_to_a_voter = False
         """It was a member when we began to copy to it, under our own fence, and was not seen with data since."""
         self.copy_note = ""
@@ -98,6 +125,11 @@ class NodeProgress:
         return self.status.log_end.position if self.status is not None else LOG_BEGIN
 
     @property
+    def sound(self) -> bool:
+        """Its log is ours, it counts, and nobody doubts its rows."""
+        return self.state is NodeState.LEVEL and self.member and self.dispute is None
+
+    @property
     def idle(self) -> bool:
         return self.command is None
 
@@ -124,8 +156,10 @@ class NodeProgress:
         self.acknowledged_end = status.log_end.position
         self.status = status
         self.state = NodeState.MATCHING
-        self.reason = ""
-        self.member = bool(status.cluster_id) and not self.distrusted
+        self._judge_rows(status)
+        self.reason = self.dispute.sentence if self.dispute is not None else ""
+        self.member = bool(status.cluster_id) and not self.distrusted and not self.diverged
+        self.apply_limit = None
         self.probation = None
         self.copy_note, self.copy_note_is_ours = status.copy_note, False
         self.log_end = None
@@ -141,6 +175,17 @@ class NodeProgress:
         self.change_command = None
         self.waits_for_change = self.executed_change = 0
 
+    def _judge_rows(self, status: NodeStatus) -> None:
+        """What we hold against its rows is gone with them: with a lost disk, or a copy of another's, unless that is as wrong."""
+        if status.node == NOBODY:
+            self.diverged = self.diverged or "its rows differ from the other nodes', as was written on its disk"
+        elif status.node != self.name and not (self.copied_from and status.node == self.copied_from):
+            self.diverged = ""
+        dispute = self.dispute
+        is_over = dispute is not None and 0 < dispute.timestamp <= status.applied_timestamp
+        if self.diverged or is_over or status.node != self.name:
+            self.dispute = None
+
     def lose(self, reason: str, retry_at_ns: int) -> None:
         """Nothing is known of it any more."""
         self.state = NodeState.AWAY
@@ -152,6 +197,7 @@ class NodeProgress:
         self.donor = None
         self.log_end = None
         self.disk_end = None
+        self.apply_limit = None
         self.failures += 1
         self.retry_at_ns = retry_at_ns
 
@@ -163,6 +209,21 @@ class NodeProgress:
         self.truncate_command = None
         self.forget_change()
         self.member = False
+
+    def set_aside(self) -> None:
+        """Its rows are wrong: it is used for nothing until it has others."""
+        self.state = NodeState.DIVERGED
+        self.reason = self.diverged
+        self.member = False
+        self.command = None
+        self.confirm_command = None
+        self.truncate_command = None
+        self.forget_change()
+        self.dispute = None
+        self.probation = None
+        self.log_end = None
+        self.apply_limit = None
+        self.copied_to_a_voter = False
 
     def needs_copy(self, reason: str, *, bare: bool = False) -> None:
         """The log cannot fill it any more. While it waits it still counts as a voter, unless it is bare."""

@@ -141,7 +141,11 @@ class ReadPath:
             return []
         nodes = [state.nodes[name] for name in self._confirmed if name == state.master or not self.master_may_be_ahead]
         committed = state.committed_timestamp
-        return [node for node in nodes if node.state is NodeState.LEVEL and node.applied_timestamp >= committed]
+        return [
+            node
+            for node in nodes
+            if node.state is NodeState.LEVEL and node.applied_timestamp >= committed and node.dispute is None
+        ]
 
     def _release(self, waiter: Waiter, level: list[NodeProgress]) -> None:
         for refusal in waiter.refusals:

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 from replication import invariants
 from replication.copying import Copying
+from replication.divergence import Divergence, marked
 from replication.effects import Effect
 from replication.election import Election, ElectionStep
 from replication.events import (
     AdviceArrived,
+    DifferenceFound,
     Event,
     NodeFailed,
     NodeReplied,
@@ -22,6 +24,7 @@ from replication.events import (
     SwitchoverRequested,
     TimestampsGranted,
     TimestampsRefused,
+    VerificationRequested,
     Woken,
     WriteArrived,
 )
@@ -50,12 +53,14 @@ from replication.replies import (
     RowPrepared,
     RowsStored,
     SchemaChanged,
+    SnapshotOpened,
 )
 from replication.retention import Retention
 from replication.shipping import Shipping
 from replication.state import Phase, ReplicationSettings, ReplicationState
 from replication.switchover import Switchover
 from replication.values import Disturbed, Outcome, Rejected
+from replication.verification import Verification
 from replication.write_path import WritePath
 
 
@@ -78,6 +83,8 @@ class Replicator:
         self.switchover = Switchover(self.state, self.writes, self._elect)
         self.copying = Copying(self.state)
         self.retention = Retention(self.state, self.copying)
+        self.divergence = Divergence(self.state, self._after_loss)
+        self.verification = Verification(self.state, self.shipping)
 
     def step(self, event: Event, now_ns: int, wall_us: int) -> list[Effect]:
         """Take one event. `now_ns` is monotonic; `wall_us` (microseconds since 1970) is only what NOW() will show."""
@@ -103,13 +110,20 @@ class Replicator:
             self.switchover.begin(event.target)
         elif isinstance(event, PauseSkipped):
             self.election.skip_pause()
+        elif isinstance(event, VerificationRequested):
+            self.verification.begin()
+        elif isinstance(event, DifferenceFound):
+            self.divergence.found(state.nodes[event.node], event.reason)
         elif isinstance(event, AdviceArrived):
             state.preferred_quorum, state.ranking = event.quorum, event.ranking
         else:
             self._woken(event)
         if self.election.taken_over_by and state.phase is Phase.ELECTING:
             self._depose(self.election.taken_over_by)
+        if self.divergence.advance():
+            self.shipping.ship_all()
         self.switchover.advance()
+        self.verification.advance()
         self.copying.advance()
         self.retention.advance()
         invariants.check(state, self.writes)
@@ -121,7 +135,15 @@ class Replicator:
     def wake_at_ns(self) -> int | None:
         """When `Woken` is due at the latest; None: only when something happens."""
         state = self.state
-        parts = (self.writes, self.reads, self.switchover, self.copying, self.retention)
+        parts = (
+            self.writes,
+            self.reads,
+            self.switchover,
+            self.copying,
+            self.retention,
+            self.divergence,
+            self.verification,
+        )
         times = [part.wake_at_ns for part in parts]
         if state.phase is Phase.SERVING:
             times.append(self.shipping.flush_at_ns)
@@ -182,6 +204,9 @@ class Replicator:
         if isinstance(reply, LogTruncated):
             self.retention.truncated(node, command, reply.log_begin)
             return
+        if isinstance(reply, SnapshotOpened):
+            self.verification.opened(command, reply)
+            return
         if isinstance(reply, EpochSeen):
             if reply.epoch > state.epoch:
                 self._outbid(node, reply.epoch, reply.owner)
@@ -241,12 +266,14 @@ class Replicator:
                     pass
                 elif node.state is NodeState.MATCHING:
                     self.shipping.named(node)
+                elif node.state is NodeState.DIVERGED:
+                    marked(node)
                 else:
-                    node.member, node.probation = True, None
+                    node.member, node.probation, node.copied_from = True, None, ""
                     self.state.report("info", f"{node.name} is a member")
                     self.shipping.ship(node)
             case Diverged():
-                self._diverged(node, reply.reason)
+                self._diverged(node, reply)
             case Outbid() if reply.status.epoch == self.state.epoch and reply.status.owner != self.state.owner:
                 # it can never join this epoch, so one above is needed
                 self.state.lose_node(node, f"another coordinator fenced it into epoch {reply.status.epoch}")
@@ -274,16 +301,17 @@ class Replicator:
     def _change_followed(self, node: NodeProgress, outcome: Outcome) -> None:
         match outcome:
             case Rejected():
-                self._diverged(node, f"a schema change that the master executed was refused: {outcome.message}")
+                reason = f"a schema change that the master executed was refused: {outcome.message}"
+                # who has applied anything behind the intent has executed it
+                self._diverged(node, Diverged(reason, node.waits_for_change + 1, None))
             case Disturbed():
                 self._lose(node, f"it cannot execute a schema change: {outcome.message}")
             case _:
                 self.shipping.schema_changed(node)
 
-    def _diverged(self, node: NodeProgress, reason: str) -> None:
-        node.quarantine(reason)
-        self.state.report("error", f"{node.name} is quarantined: {reason}")
-        self._after_loss(node, reason)
+    def _diverged(self, node: NodeProgress, reply: Diverged) -> None:
+        self.divergence.met(node, reply)
+        self.shipping.ship(node)
 
     def _advance(self) -> None:
         """A node may have what an election or a batch waits for: by storing it now, or found to have it already."""
@@ -327,6 +355,7 @@ class Replicator:
             self.writes.changes.read_command,
         )
         is_measure = self.retention.failed(event.command) or self.copying.noted(event.command, written=False)
+        self.verification.failed(event.command, event.reason)
         if event.command == node.confirm_command and node.state in (NodeState.FENCING, NodeState.COPYING):
             # it was asked over an older connection: what is under way tells more
             node.confirm_command = None
@@ -357,6 +386,7 @@ class Replicator:
         self.election.preferred = preferred
         self.writes.hold()
         self.reads.interrupt()
+        self.verification.interrupt("the cluster elects")
         self.election.begin(reason, above_all=above_all)
 
     def _is_outbid(self, epoch: int, owner: str) -> bool:
@@ -408,3 +438,4 @@ class Replicator:
         state.phase = Phase.DEPOSED
         self.writes.depose()
         self.reads.depose()
+        self.verification.interrupt("another coordinator has taken over")

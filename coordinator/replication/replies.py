@@ -57,9 +57,13 @@ class SchemaChanged(Value, frozen=True):
 
 
 class Diverged(Value, frozen=True):
-    """The node applied an entry with another result than the master had: its rows are not equal any more."""
+    """The node applied an entry with another result than the master had: its rows are not equal any more. It took nothing."""
 
     reason: str
+    timestamp: int
+    """Of the entry."""
+    rows_affected: int | None
+    """The rows that it affected here; None: it failed here."""
 
 
 class LogRead(Value, frozen=True):
@@ -116,6 +120,12 @@ class EpochSeen(Value, frozen=True):
     owner: str
 
 
+class SnapshotOpened(Value, frozen=True):
+    """The node's rows can be read as they were at `timestamp`."""
+
+    timestamp: int
+
+
 Reply = (
     Fenced
     | Outbid
@@ -137,4 +147,5 @@ Reply = (
     | CopyEnded
     | Admitted
     | EpochSeen
+    | SnapshotOpened
 )

@@ -13,6 +13,7 @@ longer reaches back to it nobody can tell, and the node gets a full copy (copyin
 
 import msgspec
 
+from replication.divergence import compared_with, set_aside
 from replication.effects import Admit, Fence, ReadLog, ReadPositions, RunSchemaChange, StoreRows
 from replication.log import (
     LOG_BEGIN,
@@ -61,7 +62,9 @@ class Shipping:
         status, source = node.status, state.source
         assert status is not None
         assert source is not None
-        if node.distrusted and status.cluster_id:
+        if node.diverged:
+            set_aside(state, node)
+        elif node.distrusted and status.cluster_id:
             whose = "an old copy of its data" if status.node == node.name else f"a copy of {status.node}'s data"
             state.report("warning", f"{node.name} came back with {whose}: it counts for nothing until it is level")
             self._disown(node)
@@ -100,6 +103,8 @@ class Shipping:
         assert node.status is not None
         cluster_id = self._state.cluster_id if node.member else ""
         node.distrusted = False
+        if node.member:
+            node.copied_from = ""
         node.status = msgspec.structs.replace(node.status, cluster_id=cluster_id, node=node.name)
         self.match(node)
 
@@ -145,7 +150,7 @@ class Shipping:
         if state.phase is Phase.SERVING and node.name == state.master:
             return  # the master gets its rows by executing them
         assert node.log_end is not None
-        to_apply = state.committed_timestamp > node.applied_timestamp and not node.waits_for_change
+        to_apply = self._apply_until(node) > node.applied_timestamp
         to_append = state.window.end.position != node.log_end
         to_drop = node.disk_end != node.log_end
         if not to_append and not to_drop and not (to_apply and self._apply_is_due()):
@@ -155,6 +160,14 @@ class Shipping:
             self._read_for(node, start)
             return
         self._store(node, state.window.after(start, state.settings.chunk_bytes_max))
+
+    def _apply_until(self, node: NodeProgress) -> int:
+        """What may be applied there: what is committed, unless it executes a schema change, its rows are in doubt, or it is
+        about to open a snapshot."""
+        if node.dispute is not None or node.waits_for_change:
+            return node.applied_timestamp
+        committed = self._state.committed_timestamp
+        return committed if node.apply_limit is None else min(committed, node.apply_limit)
 
     def _apply_is_due(self) -> bool:
         state = self._state
@@ -166,10 +179,7 @@ class Shipping:
         """When the next idle flush is due; None: nobody waits for one."""
         state = self._state
         waiting = any(
-            node.state is NodeState.LEVEL
-            and node.idle
-            and not node.waits_for_change
-            and node.applied_timestamp < state.committed_timestamp
+            node.state is NodeState.LEVEL and node.idle and node.applied_timestamp < self._apply_until(node)
             for node in state.replicas
         )
         return state.committed_at_ns + state.settings.idle_flush_ns if waiting else None
@@ -212,9 +222,7 @@ class Shipping:
         assert node.disk_end is not None
         log_end = node.log_end.timestamp
         follow_applied = bool(rows) and rows[0].previous_timestamp <= node.applied_timestamp
-        committed = (
-            state.committed_timestamp if follow_applied and not node.waits_for_change else node.applied_timestamp
-        )
+        committed = self._apply_until(node) if follow_applied else node.applied_timestamp
         apply, change = self._appliable(node, rows, committed)
         if change is not None and not apply:
             self._change_schema(node, change)
@@ -239,15 +247,14 @@ class Shipping:
 
     # ------------------------------------------------------------------------------------------ schema changes
 
-    @staticmethod
     def _appliable(
-        node: NodeProgress, rows: tuple[LogRow, ...], committed: int
+        self, node: NodeProgress, rows: tuple[LogRow, ...], committed: int
     ) -> tuple[tuple[tuple[LogRow, Batch], ...], SchemaChange | None]:
         """What can be applied of the committed `rows`, and the schema change that has to be executed before the rest."""
         apply: list[tuple[LogRow, Batch]] = []
         for row in rows:
             if node.applied_timestamp < row.last_timestamp <= committed:
-                batch = batch_of(row)
+                batch = compared_with(batch_of(row), self._state.overruled)
                 change = batch.change
                 is_due = change is not None and change.step is ChangeStep.DONE
                 if change is not None and is_due and change.intent_timestamp != node.executed_change:

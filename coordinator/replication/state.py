@@ -84,6 +84,8 @@ class ReplicationState:
         self._noted = (0, 0)
         self.schema_version = 0
         """Grows whenever the schema may become another: with each epoch, and before a schema change is executed."""
+        self.overruled: dict[int, int] = {}
+        """Timestamp of an entry -> the rows that it affects, where a commit quorum contradicts what was recorded."""
         self.schema_in_flux = False
         """A schema change is under way."""
         self.preferred_quorum: tuple[str, ...] = ()

@@ -6,6 +6,9 @@ import msgspec
 
 from replication.log import LogEnd, Position
 
+NOBODY = "-"
+"""In place of a node's name on its disk: its rows differ from the other nodes', so they are nobody's. No node has this name."""
+
 
 class Value(msgspec.Struct, frozen=True):
     """Base of all messages: immutable and cheap to make."""

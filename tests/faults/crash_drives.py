@@ -19,7 +19,16 @@ import httpx
 import seer_points
 import timestamp_points
 from cluster_handle import ClusterHandle
-from coordinator_points import ADVICE_AFTER, ADVICE_BEFORE, AFTER, BEFORE, START_AFTER, START_BEFORE
+from coordinator_points import (
+    ADVICE_AFTER,
+    ADVICE_BEFORE,
+    AFTER,
+    BEFORE,
+    COMPARE_AFTER,
+    COMPARE_BEFORE,
+    START_AFTER,
+    START_BEFORE,
+)
 from coordinator_points import POINTS as COORDINATOR_POINTS
 
 from replication.effects import (
@@ -33,6 +42,7 @@ from replication.effects import (
     Fence,
     MeasureLog,
     NoteCopy,
+    OpenSnapshot,
     PrepareRow,
     ReadAllowed,
     ReadLog,
@@ -42,6 +52,7 @@ from replication.effects import (
     RequestTimestamps,
     RollBackBatch,
     RunSchemaChange,
+    SnapshotsTaken,
     Stale,
     StoreRows,
     SwitchoverEnded,
@@ -167,6 +178,12 @@ def change_the_schema_beside_writes(cluster: ClusterHandle) -> None:
         changing.result()
 
 
+def compare_all_rows(cluster: ClusterHandle) -> None:
+    """Nobody waits for the end of it."""
+    with contextlib.suppress(httpx.HTTPError):
+        httpx.post(cluster.url("coordinator") + "/verify", timeout=15, trust_env=False)
+
+
 def _make_replica(cluster: ClusterHandle, node: str) -> None:
     if status(cluster)["current_master"] == node:
         _switch(cluster, "mysql-master")
@@ -199,6 +216,7 @@ SHORT_LOG = {"LOG_RETENTION_S": "1", "LOG_CHECK_MS": "100"}
 FULL_COPY = Drive(
     before=freeze_one, between=ROWS_GONE.note_the_end, act=ROWS_GONE.thaw, heal=thaw_one, settings=SHORT_LOG
 )
+COMPARISON = Drive(at=2, act=compare_all_rows)
 TOO_MANY = {"PENDING_WRITES_MAX": "1"}
 SHORT_PATIENCE = {"REQUEST_DEADLINE_MS": "400", "CONFIRM_TIMEOUT_MS": "200"}
 SMALL_WINDOW = {"RESERVATION_WINDOW": "20"}
@@ -227,12 +245,16 @@ COMMAND_DRIVES: dict[type, Drive] = {
     ReadRefused: Drive(act=freeze_two, heal=thaw_two, settings=SHORT_PATIENCE),
     Stale: Drive(act=change_the_schema_beside_writes),
     SwitchoverEnded: Drive(act=change_the_master),
+    OpenSnapshot: COMPARISON,
+    SnapshotsTaken: COMPARISON,
 }
 OTHER_DRIVES = {
     START_BEFORE: Drive(),
     START_AFTER: Drive(),
     ADVICE_BEFORE: Drive(at=2),
     ADVICE_AFTER: Drive(at=2),
+    COMPARE_BEFORE: COMPARISON,
+    COMPARE_AFTER: COMPARISON,
     **{point: Drive(at=2, settings=SMALL_WINDOW) for point in timestamp_points.POINTS},
     **{point: Drive(at=2) for point in (*cabinet_points.POINTS, *seer_points.POINTS)},
 }

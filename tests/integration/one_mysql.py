@@ -20,6 +20,7 @@ import pymysql  # type: ignore[import-untyped]
 
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
 from adapters.mysql_session import MySQLSession
+from adapters.node_checksums import NodeChecksums
 from adapters.node_reader import NodeReader
 from local_process import mysql_answers, port_is_free
 from mysql_server import (
@@ -97,7 +98,12 @@ class OneMySQL:
         """What one coordinator has of this node. Close it."""
         addresses = {"node": ("127.0.0.1", self.port), "nobody": ("127.0.0.1", 1)}
         given = {who: self._passwords[f"{who.upper()}_DB_PASSWORD"] for who in ("coordinator", "cloner", "ddl")}
-        return MySQLNode("node", addresses, NodePasswords(**given), DATABASE, timeouts)
+        return MySQLNode("node", addresses, NodePasswords(**given), DATABASE, timeouts, self.checksums())
+
+    def checksums(self) -> NodeChecksums:
+        """Close it."""
+        password = self._passwords["VERIFIER_DB_PASSWORD"]
+        return NodeChecksums("127.0.0.1", self.port, password, connect_timeout_s=5.0, timeout_s=5.0)
 
     def session(self, user: str) -> MySQLSession:
         """A connection of one of the cluster's accounts, not opened yet. Close it."""

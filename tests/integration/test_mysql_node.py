@@ -306,7 +306,9 @@ async def test_a_read_of_the_log_ends_at_the_size_asked_for_but_has_one_row_at_l
     assert reply.rows == tuple(rows[3:5])
 
 
-async def test_an_id_that_a_statement_did_not_use_is_not_given_to_a_later_one(node: MySQLNode, server: OneMySQL) -> None:
+async def test_an_id_that_a_statement_did_not_use_is_not_given_to_a_later_one(
+    node: MySQLNode, server: OneMySQL
+) -> None:
     """MySQL reports an id that the text itself names like one that was made; so it is pinned, and stays in the session unused. An
     upsert that changes nothing reports none: with the old id it would meet, and change, another row."""
     row = row_of(
@@ -396,12 +398,12 @@ async def test_nothing_but_a_fence_opens_a_connection(server: OneMySQL) -> None:
 async def test_a_wrong_password_and_an_unlocked_door_with_nobody_behind_are_told_in_a_sentence(
     server: OneMySQL,
 ) -> None:
-    strangers = NodePasswords(coordinator="wrong", cloner="wrong", ddl="wrong")
-    wrong = MySQLNode(NODE, {NODE: ("127.0.0.1", server.port)}, strangers, DATABASE, TIMEOUTS)
+    strangers, snapshots = NodePasswords(coordinator="wrong", cloner="wrong", ddl="wrong"), server.checksums()
+    wrong = MySQLNode(NODE, {NODE: ("127.0.0.1", server.port)}, strangers, DATABASE, TIMEOUTS, snapshots)
     failure = await failure_of(wrong, FENCE)
     assert failure.certainty is Certainty.NOT_APPLIED
     assert failure.reason.startswith("cannot connect: Access denied for user 'coordinator'")
-    nobody = MySQLNode(NODE, {NODE: ("127.0.0.1", 1)}, strangers, DATABASE, TIMEOUTS)
+    nobody = MySQLNode(NODE, {NODE: ("127.0.0.1", 1)}, strangers, DATABASE, TIMEOUTS, snapshots)
     failure = await failure_of(nobody, FENCE)
     assert (failure.certainty, failure.reason[:16]) == (Certainty.NOT_APPLIED, "cannot connect: ")
 

@@ -18,7 +18,7 @@ import pytest
 from node_probe import MySqlNodeProbe, NodeAddress, ProbeAnswer, ProbeError
 
 from local_process import port_is_free
-from mysql_server import fill_in, find_mysqld, remove_stale_socket
+from mysql_server import fill_in, find_mysqld, names_in, remove_stale_socket
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT, PORT_WITH_NOBODY = islice(filter(port_is_free, count(18_810)), 2)
@@ -47,10 +47,8 @@ class MySqlServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._common = [self._mysqld, *SMALL, f"--datadir={self._data}", f"--log-error={self._log}"]
         init_sql = folder / "init.sql"
-        names = [f"{who}_DB_PASSWORD" for who in ("COORDINATOR", "READER", "COLLECTOR", "CLONER", "DDL")]
-        init_sql.write_text(
-            fill_in((ROOT / "mysql-config" / "init.sql").read_text(), dict.fromkeys(names, PASSWORD)), encoding="utf-8"
-        )
+        text = (ROOT / "mysql-config" / "init.sql").read_text()
+        init_sql.write_text(fill_in(text, dict.fromkeys(names_in(text), PASSWORD)), encoding="utf-8")
         # The throw-away setup need not survive a power cut.
         fast = ["--innodb-flush-method=nosync", "--skip-innodb-doublewrite", f"--init-file={init_sql}"]
         subprocess.run([*self._common, *fast, "--initialize-insecure"], check=True, timeout=START_TIMEOUT_S)

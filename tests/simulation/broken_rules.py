@@ -13,7 +13,7 @@ from model_timestamps import ModelTimestampServer
 
 import replication.election
 from replication.batch_under_way import BatchUnderWay, Stage
-from replication.effects import Admit, CommitBatch, Fail, Fence, RunSchemaChange
+from replication.effects import Admit, CommitBatch, Fail, Fence, OpenSnapshot, RunSchemaChange
 from replication.election import Election, ElectionStep
 from replication.events import ReadArrived
 from replication.log import Batch, ChangeStep, LogRow, LogWindow, Position, SchemaChange, batch_of, end_after
@@ -26,6 +26,7 @@ from replication.schema_changes import SchemaChanges
 from replication.shipping import Shipping
 from replication.timestamps import TimestampStock
 from replication.values import NodeStatus, Outcome
+from replication.verification import Verification
 from replication.write_path import WritePath
 
 Patch = tuple[Any, str, Any]
@@ -60,6 +61,23 @@ def copy_votes_for_its_donor(self: NodeProgress, status: NodeStatus, fenced_epoc
 
 
 TAKE_STATUS = NodeProgress.take_status
+
+
+def whose_it_was(self: ModelNode, effect: Admit) -> str:
+    """A node whose rows differ is only made no member, like one that lost its data."""
+    return self.name
+
+
+def open_wherever_it_is(self: Verification, node: NodeProgress) -> None:
+    if node.name not in self._asked.values():
+        self._open(node)
+
+
+def keep_any_snapshot(self: ModelNode, effect: OpenSnapshot, connection: str) -> Reply:
+    return OPEN_SNAPSHOT(self, msgspec.structs.replace(effect, timestamp=None), connection)
+
+
+OPEN_SNAPSHOT = ModelNode._open_snapshot
 
 
 def count_at_once(self: Replicator, node: NodeProgress) -> None:

@@ -39,6 +39,7 @@ from replication.replicator import Replicator
 from replication.schema_changes import SchemaChanges
 from replication.shipping import Shipping
 from replication.timestamps import TimestampStock
+from replication.verification import Verification
 from replication.write_path import WritePath
 
 HERE = str(Path(__file__).resolve().parent)
@@ -89,6 +90,17 @@ VARIANTS = (
         12,
         ((NodeProgress, "take_status", rules.copy_votes_for_its_donor),),
         "truncating",
+    ),
+    # rows that differ
+    Variant("a node that differs is only made no member", 1578, ((ModelNode, "_whose", rules.whose_it_was),)),
+    Variant(
+        "snapshots are compared wherever they are",
+        2,
+        (
+            (Verification, "_advance_replica", rules.open_wherever_it_is),
+            (Verification, "_fits", lambda *_: True),
+            (ModelNode, "_open_snapshot", rules.keep_any_snapshot),
+        ),
     ),
     # election
     Variant("a score chooses the log", 2, ((Election, "_decide", rules.authoritative_by_score),), "advised"),

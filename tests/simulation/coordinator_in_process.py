@@ -20,11 +20,12 @@ from driver import Driver
 from model_node import CommandLost, ModelNode
 from schema_tables import QUERIES
 
+from adapters import checksum_sql
 from adapters.mysql_node import CommandFailed
-from adapters.mysql_session import StatementResult
-from replication.effects import ExecuteBatch, NodeEffect
+from adapters.mysql_session import ConnectionBroken, StatementResult
+from replication.effects import CopyData, ExecuteBatch, NodeEffect
 from replication.events import AdviceArrived, TimestampsGranted, TimestampsRefused
-from replication.replies import BatchExecuted, Reply
+from replication.replies import BatchExecuted, CopyEnded, Reply
 from replication.values import Certainty, Disturbed, Outcome
 
 Load = Callable[[str], ModuleType]
@@ -35,6 +36,7 @@ SETTINGS = {
     "CLONER_DB_PASSWORD": "secret-of-cloner",
     "DDL_DB_PASSWORD": "secret-of-ddl",
     "SCHEMA_READER_DB_PASSWORD": "secret-of-schema-reader",
+    "VERIFIER_DB_PASSWORD": "secret-of-verifier",
     "NODES": ",".join(f"{name}=127.0.0.1:{port}" for port, name in enumerate(NAMES, 1)),
     "CONFIRM_TIMEOUT_MS": "90",
     "HEARTBEAT_MS": "40",
@@ -69,6 +71,9 @@ class InProcessNode:
             await asyncio.Event().wait()
         if self.is_down:
             raise CommandFailed(Certainty.NOT_APPLIED, "connection refused")
+        if isinstance(effect, CopyData):
+            self.model.become(self._cluster.nodes[effect.donor].model)
+            return CopyEnded()
         try:
             return self._execute(effect) if isinstance(effect, ExecuteBatch) else self._carry_out(effect)
         except CommandLost as lost:
@@ -95,6 +100,42 @@ class InProcessNode:
 
     def close(self) -> None:
         return
+
+
+class InProcessSnapshot:
+    """Answers what a comparison asks about one table, whose rows are the entries in the node's snapshot, a key each."""
+
+    def __init__(self, cluster: "InProcessCluster", node: InProcessNode) -> None:
+        self._cluster, self._node = cluster, node
+
+    async def query(self, sql: str) -> StatementResult:
+        await self._cluster.comparisons_go_on.wait()
+        await asyncio.sleep(0)
+        if "coordinator" not in self._node.model.snapshots:
+            raise ConnectionBroken("the connection is closed", sent=False)
+        return _result(self._rows(sql))
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        entries = self._node.model.snapshots["coordinator"][1]
+        if sql == checksum_sql.TABLES:
+            return [("distributed_db", "users", "BASE TABLE")]
+        if sql.startswith("SHOW CREATE TABLE"):
+            return [("users", f"CREATE TABLE `users` (…) ENGINE=InnoDB AUTO_INCREMENT={len(self._node.model.log)}")]
+        if "information_schema.columns" in sql:
+            return [("id", "bigint", None, 1), ("name", "varchar", 400, None)]
+        if sql.startswith("SELECT COUNT(*)"):
+            return [(len(entries), str(sorted(entry.sql for entry in entries)))]
+        if sql.startswith("SELECT CAST(`id` AS CHAR), SHA2"):
+            return [(str(entry.timestamp), entry.sql) for entry in entries]
+        assert sql.startswith("SELECT CAST(`id` AS CHAR) FROM"), sql
+        return []
+
+    def close(self) -> None:
+        self._node.model.snapshots.pop("coordinator", None)
+
+
+def _result(rows: list[tuple[Any, ...]]) -> StatementResult:
+    return StatementResult(len(rows), 0, [], rows)
 
 
 class InProcessReader:
@@ -187,11 +228,15 @@ class InProcessCluster:
         """What the next reads give, whichever the node."""
         self.reads_repeat = False
         self.schema_readings = 0
+        self.comparisons_go_on = asyncio.Event()
+        self.comparisons_go_on.set()
         self.deaths: list[str] = []
 
     def _wired(self) -> ModuleType:
         main = self._load("coordinator")
         readers = iter(InProcessReader(self, node) for node in self.nodes.values())
+        snapshots = iter(InProcessSnapshot(self, node) for node in self.nodes.values())
+        self._monkeypatch.setattr(main, "NodeChecksums", lambda *_, **__: next(snapshots))
         self._monkeypatch.setattr(main, "MySQLNode", lambda name, *_: self.nodes[name])
         self._monkeypatch.setattr(main, "NodeReader", lambda *_, **__: next(readers))
         self._monkeypatch.setattr(main, "MySQLSession", lambda *_, **__: InProcessSession(self))

@@ -84,6 +84,22 @@ class DiskHarm(FaultDraws):
         if self.has_copy(name) and self.may_harm(name):
             self.harm(self._copies[name].copy())
 
+    def damage_rows(self) -> None:
+        """Somebody changes a row of one node behind everybody's back. One at a time: two would be no minority."""
+        node = self.world.servers[self.node].node
+        nodes = [server.node for server in self.world.servers.values()]
+        if not node.data or node.open is not None or self._harmed:
+            return
+        if all(each.is_member and not each.damaged for each in nodes):
+            node.damage(self.chance.randrange(len(node.data)))
+            self.world.happened("a row was damaged")
+            self.world.replaced(node.name)
+
+    @property
+    def two_are_damaged(self) -> bool:
+        """One was copied to from the other before anybody knew: nobody can say which two of the four are right."""
+        return sum(server.node.damaged for server in self.world.servers.values()) > 1
+
     def fill_disk(self) -> None:
         """Nothing can be written to a node's disk for a while."""
         node = self.world.servers[self.node].node

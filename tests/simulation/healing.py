@@ -33,6 +33,7 @@ SHIPPED = CoordinatorSettings(
     cloner_db_password=SECRET,  # type: ignore[arg-type]
     ddl_db_password=SECRET,  # type: ignore[arg-type]
     schema_reader_db_password=SECRET,  # type: ignore[arg-type]
+    verifier_db_password=SECRET,  # type: ignore[arg-type]
 )
 AS_SHIPPED = Patience(
     connect_ns=SHIPPED.connect_timeout_ms * MS,

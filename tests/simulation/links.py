@@ -34,6 +34,7 @@ class Channel(enum.Enum):
     LOG = "log"
     COPIER = "copier"
     SCHEMA = "schema"
+    SNAPSHOT = "snapshot"
     READER = "reader"
 
 

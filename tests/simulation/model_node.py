@@ -4,11 +4,14 @@ Durable: the meta row, the log, the applied entries. Not durable: the open trans
 meta row, so that a fence ends it (the adapter kills its connection) and a crash makes it vanish. Each command ends in at most one
 durable commit, so a crash in the middle of one is a crash before it or after it.
 
-Its data is a table with a unique key: the part of a statement before " by ". Its schema is the list of the changes that were made
-to it, each by itself and whole; a change whose key is there already is refused.
+Its data is a table with a unique key: the part of a statement before " by ". Data that was damaged behind everybody's back shows
+in what some statements affect. Its schema is the list of the changes that were made to it, each by itself and whole; a change
+whose key is there already is refused.
 """
 
 from collections.abc import Callable
+
+import msgspec
 
 from replication.effects import (
     Admit,
@@ -19,6 +22,7 @@ from replication.effects import (
     MeasureLog,
     NodeEffect,
     NoteCopy,
+    OpenSnapshot,
     PrepareRow,
     ReadLog,
     ReadPositions,
@@ -50,8 +54,9 @@ from replication.replies import (
     RowPrepared,
     RowsStored,
     SchemaChanged,
+    SnapshotOpened,
 )
-from replication.values import Disturbed, Executed, NodeStatus, Outcome, Rejected, copy_target
+from replication.values import NOBODY, Disturbed, Executed, NodeStatus, Outcome, Rejected, copy_target
 
 DUPLICATE = Rejected(1062, "23000", "Duplicate entry")
 DISK_FULL = Disturbed(1114, "HY000", "The table is full")
@@ -98,6 +103,12 @@ class ModelNode:
         self.changing: dict[str, RunSchemaChange] = {}
         """Connection -> the change under way over it."""
         self.disk_full = False
+        self.damaged = False
+        """Somebody changed a row here and nowhere else."""
+        self.is_told = False
+        """It was told that its rows differ."""
+        self.snapshots: dict[str, tuple[int, list[Entry]]] = {}
+        """Connection -> the timestamp and the data of the snapshot that is open over it."""
         self._keys: set[str] = set()
         self._keys_of: tuple[list[Entry], int] = (self.data, 0)
         """The part of the data whose keys are in `_keys`."""
@@ -109,7 +120,8 @@ class ModelNode:
         other.epoch, other.committed, other.applied = self.epoch, self.committed, self.applied
         other.log_base, other.log, other.data = self.log_base, list(self.log), list(self.data)
         other.schema, other.mark = list(self.schema), self.mark
-        other.is_bare, other.copy_note = self.is_bare, self.copy_note
+        other.is_bare, other.damaged, other.is_told = self.is_bare, self.damaged, self.is_told
+        other.copy_note = self.copy_note
         return other
 
     def lay_bare(self) -> None:
@@ -124,9 +136,11 @@ class ModelNode:
 
     def crash(self) -> None:
         self.open = None
+        self.snapshots.clear()
 
     def hang_up(self, connection: str) -> None:
         """The client closed `connection`: its open transaction vanishes."""
+        self.snapshots.pop(connection, None)
         if self.open is not None and self.open.connection == connection:
             self.open = None
 
@@ -192,10 +206,13 @@ class ModelNode:
             case Admit():
                 if (self.epoch, self.owner) != (effect.epoch, effect.owner):
                     return Outbid(self.status())
-                self.cluster_id, self.node, self.copy_note = effect.cluster_id, self.name, ""
+                self.cluster_id, self.node, self.copy_note = effect.cluster_id, self._whose(effect), ""
+                self.is_told = self.is_told or effect.rows_differ
                 return Admitted()
             case NoteCopy():
                 return self._note_copy(effect)
+            case OpenSnapshot():
+                return self._open_snapshot(effect, connection)
             case ConfirmEpoch():
                 return EpochSeen(self.epoch, self.owner)
             case ReadLog():
@@ -221,6 +238,29 @@ class ModelNode:
             case PrepareRow() | CommitBatch() | RollBackBatch():
                 return self._in_transaction(effect, connection)
         raise AssertionError(effect)
+
+    def _whose(self, effect: Admit) -> str:
+        """What is written on the disk as the owner of its rows."""
+        return NOBODY if effect.rows_differ else self.name
+
+    def damage(self, place: int) -> None:
+        """Another row is in its place, with the same key."""
+        entry = self.data[place]
+        changed = msgspec.structs.replace(entry, sql=f"{key_of(entry.sql)} by nobody")
+        self.data = [*self.data[:place], changed, *self.data[place + 1 :]]
+        self.damaged = True
+
+    def _affects(self, timestamp: int) -> int:
+        """How many rows a statement affects here."""
+        return 0 if self.damaged and timestamp % 3 == 0 else 1
+
+    def _open_snapshot(self, effect: OpenSnapshot, connection: str) -> Reply:
+        self.snapshots.pop(connection, None)
+        if (self.epoch, self.owner) != (effect.epoch, effect.owner):
+            raise CommandLost("its snapshot is of another epoch")
+        if effect.timestamp in (None, self.applied):
+            self.snapshots[connection] = (self.applied, list(self.data))
+        return SnapshotOpened(self.applied)
 
     def _measure(self, effect: MeasureLog) -> Reply:
         base = LogMark(self.log_base.position.timestamp, self.log_base.bytes_total, 0)
@@ -281,8 +321,9 @@ class ModelNode:
                 outcomes.append(DUPLICATE)
             else:
                 taken.add(key)
-                outcomes.append(Executed(1, timestamp))
-                self.open.entries.append(Entry(timestamp, request.sql, 1, timestamp))
+                affected = self._affects(timestamp)
+                outcomes.append(Executed(affected, timestamp))
+                self.open.entries.append(Entry(timestamp, request.sql, affected, timestamp))
         return BatchExecuted(tuple(outcomes))
 
     def _in_transaction(self, effect: PrepareRow | CommitBatch | RollBackBatch, connection: str) -> Reply:
@@ -311,6 +352,7 @@ class ModelNode:
             return wrong
         if self.applied != effect.applied_timestamp:
             return Misplaced(self.status())
+        log, rows, entries, applied, mark = self.log, len(self.log), len(self.data), self.applied, self.mark
         if effect.drop_after is not None:
             assert effect.drop_after.timestamp >= self.applied, "an applied row was dropped"
             self.log = [row for row in self.log if row.last_timestamp <= effect.drop_after.timestamp]
@@ -322,6 +364,9 @@ class ModelNode:
             assert row.previous_timestamp == self.applied, "a row was passed over"
             reply = self._apply(batch)
             if reply is not None:
+                # one transaction: nothing of the command is left
+                del log[rows:], self.data[entries:]
+                self.log, self.applied, self.mark = log, applied, mark
                 return reply
             self.applied = row.last_timestamp
             self._end_mark(batch)
@@ -330,8 +375,11 @@ class ModelNode:
 
     def _apply(self, batch: Batch) -> Reply | None:
         for entry in batch.entries:
+            affected = self._affects(entry.timestamp)
+            if affected != entry.rows_affected:
+                return Diverged(f"{entry.sql} affects {affected}", entry.timestamp, affected)
             if key_of(entry.sql) in self.keys():
-                return Diverged(f"{entry.sql} is here twice")
+                return Diverged(f"{entry.sql} is here twice", entry.timestamp, None)
             self.data.append(entry)
         return None
 

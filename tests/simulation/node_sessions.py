@@ -1,9 +1,9 @@
-"""A coordinator's four connections with each node, from both ends: what `adapters/mysql_node.py` and MySQL's threads do.
+"""A coordinator's five connections with each node, from both ends: what `adapters/mysql_node.py` and MySQL's threads do.
 
 Each connection carries one command at a time, the next waits for its lock. A time-out closes it, and only a fence opens a
-new one. What was sent over a connection that its sender has closed is still executed when it arrives, before the server
-notices the end: a COMMIT in the buffer of a frozen server is accepted at the thaw. Across connections there is no order at
-all.
+new one (but each snapshot has one of its own, which no fence ends). What was sent over a connection that its sender has closed is
+still executed when it arrives, before the server notices the end: a COMMIT in the buffer of a frozen server is accepted at the
+thaw. Across connections there is no order at all.
 
 Hard case: the fence. It opens its connections first and looks afterwards, so all of them lead to the server that was looked
 at; and where it finds its lock held, it ends every connection but its own, with whatever they had still to do. In any case it
@@ -31,6 +31,7 @@ from replication.effects import (
     MeasureLog,
     NodeEffect,
     NoteCopy,
+    OpenSnapshot,
     ReadLog,
     ReadPositions,
     RunSchemaChange,
@@ -38,6 +39,7 @@ from replication.effects import (
     TruncateLog,
 )
 from replication.events import Event, NodeFailed, NodeReplied
+from replication.log import Entry
 from replication.replies import CopyEnded, Fenced, Reply
 from replication.values import Certainty
 
@@ -56,6 +58,7 @@ CHANNELS = {
     TruncateLog: Channel.LOG,
     CopyData: Channel.COPIER,
     RunSchemaChange: Channel.SCHEMA,
+    OpenSnapshot: Channel.SNAPSHOT,
 }
 """Everything else goes over the writer."""
 
@@ -147,9 +150,16 @@ class Line:
         self.coordinator = coordinator
         self._server = server
         self._opened = 0
-        channels = (Channel.WRITER, Channel.CONTROL, Channel.LOG, Channel.COPIER, Channel.SCHEMA)
+        channels = (
+            Channel.WRITER,
+            Channel.CONTROL,
+            Channel.LOG,
+            Channel.COPIER,
+            Channel.SCHEMA,
+            Channel.SNAPSHOT,
+        )
         self._sessions = {channel: Session(channel) for channel in channels}
-        self.writer, self.control, self.log, self.copier, self.schema = self._sessions.values()
+        self.writer, self.control, self.log, self.copier, self.schema, self.snapshot = self._sessions.values()
         self.on_the_way = 0
         """Commands that were sent and have not been executed yet."""
 
@@ -175,7 +185,10 @@ class Line:
         if session.busy is not None or not session.waiting or not self.coordinator.alive:
             return
         command = session.busy = Command(session.waiting.popleft(), session, world.now_ns)
-        if isinstance(command.effect, Fence):
+        if isinstance(command.effect, OpenSnapshot):
+            connection, session.connection = session.connection, None
+            self._hang_up(connection)
+        if isinstance(command.effect, Fence | OpenSnapshot):
             self._trip(session.channel, Direction.TO_NODE, lambda: self._accept(command))
             patience = world.patience
             self._bound(command, patience.connect_ns if session.connection is None else patience.confirm_ns)
@@ -273,18 +286,27 @@ class Line:
         if connection is not None:
             self._over(connection, lambda: self._arrived(connection, None))
 
+    def take_snapshot(self) -> tuple[int, list[Entry]] | None:
+        """What the open snapshot shows, which is closed; None: it is gone."""
+        connection = self.snapshot.connection
+        if connection is None:
+            return None
+        shown = self._server.node.snapshots.get(connection.name)
+        self._close(self.snapshot)
+        return shown
+
     # ------------------------------------------------------------------------------------------ opening
 
-    def _accept(self, fence: Command) -> None:
-        """The server's side of opening connections for a fence."""
-        world, server = self._world, self._server
+    def _accept(self, opener: Command) -> None:
+        """The server's side of opening connections for a fence, or one for a snapshot."""
+        world, server, channel = self._world, self._server, opener.session.channel
         if server.down_until_ns > world.now_ns:
-            self._answer(Channel.CONTROL, lambda: self._refused(fence))
+            self._answer(channel, lambda: self._refused(opener))
         elif server.frozen_until_ns > world.now_ns:
-            world.at(server.frozen_until_ns + world.within(MS), lambda: self._accept(fence))
-        elif not fence.done:
+            world.at(server.frozen_until_ns + world.within(MS), lambda: self._accept(opener))
+        elif not opener.done:
             run = server.run
-            self._answer(Channel.CONTROL, lambda: self._opened_to(fence, run))
+            self._answer(channel, lambda: self._opened_to(opener, run))
 
     def _refused(self, fence: Command) -> None:
         """Nobody listens there: an older connection, too, is found broken."""
@@ -294,6 +316,10 @@ class Line:
 
     def _opened_to(self, fence: Command, run: int) -> None:
         if fence.done:
+            return
+        if isinstance(fence.effect, OpenSnapshot):
+            self.snapshot.connection = self._open(Channel.SNAPSHOT, run)
+            self._transmit(fence)
             return
         if self.control.connection is None:
             self._close(self.log)
@@ -391,7 +417,8 @@ class Line:
         except CommandLost as lost:
             event = NodeFailed(server.name, effect.command, Certainty.NOT_APPLIED, str(lost))
         if isinstance(effect, Fence) and is_locked and server.node.open is None:
-            self._kill_the_others(lambda connection: connection.channel is not Channel.COPIER)
+            spared = (Channel.COPIER, Channel.SNAPSHOT)
+            self._kill_the_others(lambda connection: connection.channel not in spared)
         if isinstance(event, NodeReplied) and isinstance(event.reply, Fenced):
             self._end_other_copiers()
         self._note(command, event)

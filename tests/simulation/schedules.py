@@ -136,6 +136,8 @@ def ask(world: World, number: int) -> None:
         world.write(sql, chance.choice(world.alive), changes_schema=changes_schema)
     if world.alive:
         world.read(chance.choice(world.alive))
+    if world.alive and chance.random() < 0.15:
+        world.verify(chance.choice(world.alive))
 
 
 def settle(world: World, trouble: Trouble) -> None:
@@ -152,10 +154,12 @@ def settle(world: World, trouble: Trouble) -> None:
             newest = world.start_coordinator()
             if isinstance(newest.replicator, HostileAdvice):
                 newest.replicator.quiet = True
+        if any(server.node.damaged for server in world.servers.values()):
+            world.verify(newest)
         world.run_until(world.now_ns + 100 * MS)
         if is_at_rest(world):
             return
-    if not trouble.two_are_silent:
+    if not trouble.two_are_silent and not trouble.two_are_damaged:
         raise NotServing(unrest(world))
 
 
@@ -170,6 +174,7 @@ def is_at_rest(world: World) -> bool:
         and all(server.node.schema == world.invariants.changes for server in world.servers.values())
         and replicator.writes.changes.open is None
         and not replicator.writes.changes.pending
+        and not any(server.node.damaged for server in world.servers.values())
         and replicator.writes.batch is None
         and not replicator.writes.pending
     )
@@ -183,7 +188,7 @@ def unrest(world: World) -> str:
         return f"after healing the cluster does not serve: {state.phase} {replicator.election.waits_for}"
     nodes = ", ".join(
         f"{node.name} is {'' if node.member else 'no member and '}{node.state.value} {node.reason}"
-        f" with {len(world.servers[node.name].node.data)} entries"
+        f" with {len(world.servers[node.name].node.data)} entries{' (damaged)' * world.servers[node.name].node.damaged}"
         for node in state.nodes.values()
     )
     return f"after healing {len(world.invariants.entries)} entries are committed, but {nodes}"

@@ -2,6 +2,8 @@
 
 | broken rule | schedules until it was seen | what showed it |
 |---|---|---|
+| snapshots are compared wherever they are | 3 | snapshots |
+| a node that differs is only made no member | 1,579 | rebuilt |
 | commit on the master alone | 1 | never lost |
 | elect with one node | 1 | never lost |
 | commit with one replica and elect with two nodes | 1 | never lost |

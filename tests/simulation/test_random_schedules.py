@@ -38,6 +38,8 @@ SUMMED = 300
 
 RARE = (
     "a command was executed after its sender had given up or died",
+    "a comparison could not begin",
+    "a comparison saw a damaged row",
     "a copy was completed",
     "a commit in flight at a node's freeze was executed at the thaw",
     "a commit was executed after its sender had given up or died",
@@ -45,6 +47,10 @@ RARE = (
     "a fence ended a connection with a command still to be executed",
     "a node died after the commit of a command",
     "a node died before the commit of a command",
+    "a node was found to differ",
+    "a row was damaged",
+    "all nodes were compared at one timestamp",
+    "some were compared",
     "a reply was lost",
     "a second disk was harmed before the first was a member again",
     "an answer with numbers came after its time-out",

@@ -20,6 +20,7 @@ from replication.effects import (
     CopyData,
     ExecuteBatch,
     Fence,
+    OpenSnapshot,
     PrepareRow,
     RunSchemaChange,
     StoreRows,
@@ -114,6 +115,7 @@ class Trouble(DiskHarm, Partitions):
             CopyData,
             RunSchemaChange,
             RunSchemaChange,
+            OpenSnapshot,
         )
         span_ns, draw = self.duration_ns, self.chance.randrange(7)
 
@@ -208,6 +210,7 @@ FAULTS: tuple[tuple[Fault, float], ...] = (
     (Trouble.keep_copy, 0.03),
     (Trouble.restore_copy, 0.03),
     (Trouble.fill_disk, 0.01),
+    (Trouble.damage_rows, 0.01),
     (Trouble.freeze_coordinator, 0.03),
     (Trouble.stop_coordinator_at_an_effect, 0.03),
     (Trouble.kill_coordinator, 0.02),

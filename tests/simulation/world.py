@@ -15,6 +15,7 @@ from links import MS, NAMES, Channel, Direction, Links, Patience
 from model_node import ModelNode
 from model_timestamps import TimestampServers
 from node_sessions import Connection, Line
+from row_comparison import groups_of, wrong_nodes
 from simulated_processes import Coordinator, Server
 from world_invariants import WorldInvariants
 
@@ -31,14 +32,17 @@ from replication.effects import (
     ReadRefused,
     Refuse,
     RequestTimestamps,
+    SnapshotsTaken,
 )
 from replication.events import (
+    DifferenceFound,
     Event,
     NodeReplied,
     ReadArrived,
     ReadFinished,
     TimestampsGranted,
     TimestampsRefused,
+    VerificationRequested,
     Woken,
     WriteArrived,
 )
@@ -215,6 +219,8 @@ class World:
                 pass
             case RequestTimestamps():
                 self._grant(coordinator, effect)
+            case SnapshotsTaken():
+                self._compare(coordinator, effect)
             case _ if isinstance(effect, NodeCommand):
                 self._lines[coordinator.name, effect.node].send(effect)
                 if self.ambush is not None and isinstance(effect, self.ambush[0]):
@@ -238,6 +244,30 @@ class World:
         if late or self.random.random() < 0.05 * self.links.trouble:
             self.happened("an answer with numbers came twice or late")
             self.at(self.now_ns + TIMESTAMP_TIMEOUT_NS + self.within(2_000 * MS), lambda: deliver(event))
+
+    # ------------------------------------------------------------------------------------------ comparisons
+
+    def verify(self, coordinator: Coordinator) -> None:
+        self.on(coordinator, lambda: self.event(coordinator, VerificationRequested()))
+
+    def _compare(self, coordinator: Coordinator, effect: SnapshotsTaken) -> None:
+        """What the run that waits for the snapshots finds in them, a while later."""
+        if effect.refusal:
+            self.happened("a comparison could not begin")
+            return
+        shown = {name: self._lines[coordinator.name, name].take_snapshot() for name in effect.nodes}
+        found = {name: snapshot for name, snapshot in shown.items() if snapshot is not None}
+        for name, snapshot in found.items():
+            if not self.invariants.compared(effect.timestamp, name, snapshot):
+                self.happened("a comparison saw a damaged row")
+        self.happened("all nodes were compared at one timestamp" if len(found) == len(NAMES) else "some were compared")
+        digests = {name: tuple(entry.sql for entry in data) for name, (_, data) in found.items()}
+        wrong = wrong_nodes(groups_of(digests), coordinator.replicator.state.sizes.commit) if digests else []
+        for name in wrong:
+            self.happened("a node was found to differ")
+            difference = DifferenceFound(name, "a row")
+            tell = lambda difference=difference: self.on(coordinator, lambda: self.event(coordinator, difference))  # noqa: E731
+            self.at(self.now_ns + self.within(100 * MS), tell)
 
     # ------------------------------------------------------------------------------------------ nodes
 

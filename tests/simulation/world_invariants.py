@@ -10,6 +10,8 @@ nothing); so is all before it.
   changed        a node's schema is exactly the changes that are done up to its applied timestamp, and at most one more, whose
                  intent is committed and did not fail
   applied        a node's data is exactly the committed entries up to its applied timestamp (so equal data at equal timestamps)
+  snapshots      those that are compared with each other are at one timestamp, and show what is committed up to there
+  rebuilt        a node that was told that its rows differ is a member only with other rows
   never lost     the most complete log of any election quorum of members has everything committed
   acknowledged   what is acknowledged is committed, at that very place
 
@@ -96,6 +98,8 @@ class WorldInvariants:
                 self._counted(node, row, now_ns)
         self._applied(node, disk)
         self._changed(node)
+        if node.is_member and node.damaged and node.is_told:
+            raise InvariantBroken(f"rebuilt: {name} was told that its rows differ, and is a member with them")
         self._never_lost()
 
     def _stored(self, node: ModelNode, disk: Disk, index: int, now_ns: int) -> None:
@@ -187,13 +191,24 @@ class WorldInvariants:
             raise InvariantBroken(
                 f"applied: {node.name} has {len(data)} entries at {node.applied}, where {expected} are committed"
             )
-        for index in range(start, expected):
+        for index in range(start, 0 if node.damaged else expected):
             mine, theirs = data[index], self.entries[index]
             if mine.timestamp != theirs.timestamp or mine.sql != theirs.sql:
                 raise InvariantBroken(
                     f"applied: {node.name} has {mine.sql} at {mine.timestamp}; "
                     f"committed is {theirs.sql} at {theirs.timestamp}"
                 )
+
+    def compared(self, timestamp: int, name: str, snapshot: tuple[int, list[Entry]]) -> bool:
+        """Whether the snapshot shows what is committed; one that does not is of a node whose rows were damaged."""
+        found, data = snapshot
+        if found != timestamp:
+            raise InvariantBroken(f"snapshots: {name}'s is at {found}, it is compared at {timestamp}")
+        committed = self.entries[: self.entries_until[timestamp]]
+        equal = [(entry.timestamp, entry.sql) for entry in data] == [(each.timestamp, each.sql) for each in committed]
+        if not equal and not any("by nobody" in entry.sql for entry in data):
+            raise InvariantBroken(f"snapshots: {name}'s at {timestamp} does not show what is committed")
+        return equal
 
     def _never_lost(self) -> None:
         """A member that lacks something committed is outvoted in every election quorum that it could be part of."""

@@ -20,6 +20,7 @@ from replication.effects import (
     ReadRefused,
     Report,
     RequestTimestamps,
+    SnapshotsTaken,
     StoreRows,
 )
 from replication.events import Event, NodeFailed, NodeReplied, ReadArrived, TimestampsGranted, Woken, WriteArrived
@@ -55,6 +56,8 @@ class Bench:
         self.answers: dict[int, Answer] = {}
         self.reads: dict[int, ReadAllowed | ReadRefused] = {}
         self.reports: list[Report] = []
+        self.taken: SnapshotsTaken | None = None
+        """What is told to who waits for snapshots."""
         self._last_id = 0
         self._last_number = 0
 
@@ -72,6 +75,9 @@ class Bench:
             elif isinstance(effect, ReadAllowed | ReadRefused):
                 assert effect.read_id not in self.reads, f"a read was given leave twice: {effect}"
                 self.reads[effect.read_id] = effect
+            elif isinstance(effect, SnapshotsTaken):
+                assert self.taken is None, "whoever waits for snapshots was told twice"
+                self.taken = effect
             elif isinstance(effect, Report):
                 self.reports.append(effect)
             elif isinstance(effect, RequestTimestamps):

@@ -11,6 +11,7 @@ PASSWORDS = {
     "CLONER_DB_PASSWORD": "secret-l",
     "DDL_DB_PASSWORD": "secret-d",
     "SCHEMA_READER_DB_PASSWORD": "secret-s",
+    "VERIFIER_DB_PASSWORD": "secret-v",
 }
 
 

@@ -11,7 +11,7 @@ from replication.effects import ConfirmEpoch, Fence, ReadLog, ReadPositions, Sto
 from replication.events import Woken
 from replication.log import EMPTY_LOG_END, LOG_BEGIN, LogEnd, LogRow, Position, batch_of
 from replication.progress import NodeState, common_point
-from replication.replies import Diverged, LogRead, Misplaced, PositionsRead
+from replication.replies import LogRead, Misplaced, PositionsRead
 from replication.state import Phase, ReplicationSettings
 from replication.values import NodeStatus
 
@@ -137,22 +137,6 @@ def test_the_common_point_is_the_last_position_of_the_tail_that_our_log_has(
     status = NodeStatus("cluster", "node", 1, "", "", LOG_BEGIN, EMPTY_LOG_END, 0, 0, 0, tuple(tail))
     shared = [position for position in tail if position in ours]
     assert common_point(status, frozenset(ours)) == (shared[-1] if shared else None)
-
-
-def test_a_replica_on_which_an_entry_has_another_result_is_quarantined_and_the_cluster_goes_on() -> None:
-    bench = serving_bench()
-    write = bench.write("row")
-    bench.settle()
-    bench.pass_time(20)
-    bench.reply(bench.take(StoreRows, REPLICA_3), Diverged("UPDATE t … changed 2 rows here, 1 on the master"))
-    assert bench.state.nodes[REPLICA_3].state is NodeState.QUARANTINED
-    assert "changed 2 rows here" in bench.reports[-1].text
-    assert bench.reports[-1].severity == "error"
-    other = bench.write("another row")
-    bench.settle()
-    assert {write, other} <= set(bench.answers)
-    bench.pass_time(10_000)
-    assert not bench.waiting(Fence, REPLICA_3)
 
 
 def test_a_damaged_row_on_the_source_is_not_sent_on_and_the_source_is_quarantined() -> None:
