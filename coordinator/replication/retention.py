@@ -46,7 +46,7 @@ class Retention:
         if state.phase is not Phase.SERVING or state.now_ns < self._look_at_ns:
             return
         self._look_at_ns = state.now_ns + state.settings.log_check_ns
-        if state.schema_in_flux:
+        if self._has_open_change:
             return  # the intent must be found by whoever takes over
         begin, end = state.master_progress.log_begin.timestamp, state.committed_timestamp
         if begin < end:
@@ -61,7 +61,7 @@ class Retention:
         oldest_us = state.wall_us - state.settings.log_age_us_max
         cut = cut_at(reply.marks, state.window.end.bytes_total, state.settings.log_bytes_max, oldest_us)
         floor = self._copying.floor_timestamp
-        if cut is None or state.schema_in_flux:
+        if cut is None or self._has_open_change:
             return
         before = cut if floor is None else min(cut, floor)
         for node in state.nodes.values():
@@ -69,6 +69,11 @@ class Retention:
             if node.state is NodeState.LEVEL and node.truncate_command is None and node.log_begin.timestamp < upto:
                 node.truncate_command = state.next_command()
                 state.emit(TruncateLog(node.name, node.truncate_command, upto))
+
+    @property
+    def _has_open_change(self) -> bool:
+        """One that is beginning, or that the log says is open: it may not be taken on yet, in a new epoch."""
+        return self._state.schema_in_flux or self._state.window.end.open_change != 0
 
     def truncated(self, node: NodeProgress, command: int, log_begin: Position) -> None:
         if command == node.truncate_command:

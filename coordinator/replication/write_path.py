@@ -57,6 +57,8 @@ class WritePath:
         self.timestamps = TimestampStock()
         self.paused = False
         """No new batch begins: a switchover waits for the last one."""
+        self._writes_first = False
+        """The last batch was a schema change's: what waits beside the next change goes before it."""
         self._disk_space = DiskSpace()
 
     # ------------------------------------------------------------------------------------------ arrive
@@ -86,12 +88,15 @@ class WritePath:
         if self.changes.adopt():
             return
         self._ask_for_timestamps()
-        batch = self.changes.next_batch(self.timestamps)
+        # changes that come one behind another must not starve the writes
+        batch = self._next_batch() if self._writes_first and self.changes.open is None else None
+        batch = batch or self.changes.next_batch(self.timestamps)
         if batch is None and self.changes.open is None:
             batch = self._next_batch()
         if batch is None:
             return
         self.batch = batch
+        self._writes_first = batch.change is not None
         master = state.master_progress
         batch.master = master.name
         batch.command = master.command = state.next_command()

@@ -33,6 +33,7 @@ from replication.values import Certainty, Request
 NAMES = ("mysql-master", "replica-1", "replica-2", "replica-3")
 MASTER, REPLICA_1, REPLICA_2, REPLICA_3 = NAMES
 DEADLINE_MS = 3_000
+CHANGE_DEADLINE_MS = 60_000
 
 
 Command = TypeVar("Command", bound=NodeCommand)
@@ -93,10 +94,17 @@ class Bench:
         self.now_ns += int(ms * MILLISECOND_NS)
         self.step(Woken())
 
-    def write(self, sql: str, deadline_ms: int = DEADLINE_MS) -> int:
+    def write(self, sql: str, deadline_ms: int = DEADLINE_MS, schema_version: int = 0) -> int:
         self._last_id += 1
         deadline_ns = self.now_ns + deadline_ms * MILLISECOND_NS
-        self.step(WriteArrived(Request(self._last_id, sql, True, False, 0, deadline_ns)))
+        request = Request(self._last_id, sql, True, False, 0, deadline_ns, schema_version=schema_version)
+        self.step(WriteArrived(request))
+        return self._last_id
+
+    def change_schema(self, sql: str, deadline_ms: int = CHANGE_DEADLINE_MS) -> int:
+        self._last_id += 1
+        deadline_ns = self.now_ns + deadline_ms * MILLISECOND_NS
+        self.step(WriteArrived(Request(self._last_id, sql, False, False, 0, deadline_ns, changes_schema=True)))
         return self._last_id
 
     def read(self) -> int:
@@ -154,10 +162,11 @@ class Bench:
         else:
             self.reply(effect, reply)
 
-    def settle(self, *, without: tuple[str, ...] = ()) -> None:
-        """Carry everything out, oldest first, until nothing waits but what is for the nodes `without`. A copy takes longer."""
+    def settle(self, *, without: tuple[str, ...] = (), slow: tuple[type[NodeCommand], ...] = ()) -> None:
+        """Carry everything out, oldest first, until nothing waits but what is for the nodes `without` or `slow`. A copy is."""
+        slow = (*slow, CopyData)
         for _ in range(10_000):
-            due = (each for each in self.sent if each.node not in without and not isinstance(each, CopyData))
+            due = (each for each in self.sent if each.node not in without and not isinstance(each, slow))
             effect = next(due, None)
             if effect is None:
                 return
@@ -179,14 +188,15 @@ class Bench:
     def serving(self) -> bool:
         return self.state.phase is Phase.SERVING
 
-    def election(self, *, without: tuple[str, ...] = ()) -> None:
+    def election(self, *, without: tuple[str, ...] = (), slow: tuple[type[NodeCommand], ...] = ()) -> None:
         """Let an election run to its end."""
-        self.settle(without=without)
+        self.settle(without=without, slow=slow)
         for _ in range(20):
-            if self.serving and not any(effect.node not in without for effect in self.sent):
+            rest = [each for each in self.sent if each.node not in without and not isinstance(each, slow)]
+            if self.serving and not rest:
                 return
             self.pass_time(100)
-            self.settle(without=without)
+            self.settle(without=without, slow=slow)
         raise AssertionError(f"no election: {self.replicator.election.waits_for}")
 
     @property
@@ -209,11 +219,11 @@ class Bench:
         self.commit_batch()
         return ids
 
-    def flush(self) -> None:
-        """Everything committed is applied everywhere."""
-        self.settle()
+    def flush(self, *, without: tuple[str, ...] = (), slow: tuple[type[NodeCommand], ...] = ()) -> None:
+        """Everything committed is applied everywhere, but for what waits for the `slow` commands."""
+        self.settle(without=without, slow=slow)
         self.pass_time(20)
-        self.settle()
+        self.settle(without=without, slow=slow)
 
 
 def serving_bench(settings: ReplicationSettings | None = None) -> Bench:
