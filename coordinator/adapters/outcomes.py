@@ -41,6 +41,7 @@ DISTURBANCES = frozenset(
         1792,  # read-only transaction
         1799,  # too many changes beside an ALTER
         1812,  # a table's file is missing
+        1813,  # a table's file is there already: left over from a crash, and on this server only
         1815,  # internal error
         1817,  # damaged index
         1836,  # read-only mode
@@ -49,6 +50,9 @@ DISTURBANCES = frozenset(
         3169,  # the session was ended
         3170,  # memory capacity exceeded
         3675,  # disk full, while a table is created
+        3678,  # a database's folder is there already: left over as well
+        3679,  # a database's folder is missing
+        3680,  # cannot create a database's folder
     }
 )
 """MySQL errors that speak of the surroundings, not of the statement: never a request's result."""

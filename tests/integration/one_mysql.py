@@ -57,6 +57,7 @@ class OneMySQL:
         self._files = files
         self._passwords = passwords
         self.port = files.port
+        self.data_folder = files.data
 
     def root(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements as root, past everything; answers with the rows of the last."""
