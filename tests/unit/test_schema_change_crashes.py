@@ -1,8 +1,8 @@
 """Schema changes and everything that dies in their middle: made once, by whoever is left (schema_changes.py, the hard case)."""
 
 import msgspec
-from replicator_bench import MASTER, REPLICA_1, REPLICA_2, REPLICA_3, Bench, row_after
-from test_schema_changes import (
+from replicator_bench import MASTER, REPLICA_1, REPLICA_2, REPLICA_3, Bench, row_after, serving_bench
+from test_schema_change_rules import (
     CREATE,
     EXISTS,
     LOCK_WAIT,
@@ -28,7 +28,7 @@ from replication.effects import (
     RunSchemaChange,
     StoreRows,
 )
-from replication.log import ChangeStep, batch_of
+from replication.log import Batch, ChangeStep, SchemaChange, batch_of, next_row
 from replication.progress import NodeState
 from replication.replies import EpochSeen, LogRead, PositionsRead, SchemaChanged
 from replication.state import MILLISECOND_NS, Phase, ReplicationSettings
@@ -381,18 +381,23 @@ def test_a_change_that_another_coordinator_brought_to_its_end_meanwhile_is_unkno
 # ---------------------------------------------------------------------------------------------- the log
 
 
-def test_the_log_is_not_even_measured_before_the_fate_of_an_open_change_is_known() -> None:
-    settings = ReplicationSettings(log_bytes_max=1, log_check_ns=100 * MILLISECOND_NS)
-    bench, _ = being_executed(settings)
-    bench.do(RunSchemaChange, MASTER)
+def test_the_log_is_not_even_measured_before_an_open_change_that_it_names_is_taken_on() -> None:
+    """Another coordinator left the change; ours has to find out first what became of its own held write."""
+    bench = serving_bench(ReplicationSettings(log_bytes_max=1, log_check_ns=100 * MILLISECOND_NS))
+    bench.write("held")
     bench.do(ExecuteBatch, MASTER)
     bench.sent = [effect for effect in bench.sent if not isinstance(effect, StoreRows)]
     bench.crash(MASTER)
+    for name in LEFT:
+        node = bench.nodes[name]
+        place = node.log_end.position.timestamp + 100
+        intent = SchemaChange(ChangeStep.INTENT, place, 0, CREATE)
+        node.log.append(next_row(node.log_end, 1, Batch(0, (), intent), place))
     for _ in range(10):
         bench.pass_time(100)
         bench.settle(without=(MASTER,), slow=(ReadPositions, MeasureLog))
     assert bench.serving
-    assert bench.waiting(ReadPositions, bench.master), "the outcome's fate is being read"
+    assert bench.waiting(ReadPositions, bench.master), "the held write's fate is being read"
     assert not bench.waiting(MeasureLog)
 
 

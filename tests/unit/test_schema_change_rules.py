@@ -207,16 +207,23 @@ def test_a_node_that_cannot_execute_a_change_just_now_is_looked_at_afresh_and_as
     assert bench.nodes[REPLICA_1].schema == [CREATE]
 
 
-def test_a_replica_that_refuses_what_the_master_executed_is_set_aside() -> None:
+def test_a_replica_that_refuses_what_the_master_executed_applies_nothing_more_and_is_set_aside() -> None:
+    """When a commit quorum has executed it without that one, and so is right (divergence.py)."""
     bench, _ = executed_by_the_master()
     bench.reply(bench.take(RunSchemaChange, REPLICA_2), SchemaChanged(EXISTS))
     node = bench.state.nodes[REPLICA_2]
-    assert node.state is NodeState.QUARANTINED
-    assert EXISTS.message in node.reason
-    assert bench.nodes[REPLICA_2].applied < bench.state.committed_timestamp
+    assert node.dispute is not None
+    assert EXISTS.message in node.dispute.evidence
     write = bench.write("row")
-    bench.settle()
+    bench.settle(slow=SLOW)
     assert isinstance(bench.answers[write], Acknowledge)
+    assert node.state is NodeState.LEVEL, "whether it is wrong is not known yet"
+    assert not bench.waiting(RunSchemaChange, REPLICA_2)
+    bench.flush()
+    assert node.state not in (NodeState.LEVEL, NodeState.QUARANTINED)
+    assert not node.member
+    assert bench.nodes[REPLICA_2].applied < bench.state.committed_timestamp
+    assert {bench.nodes[name].applied for name in (MASTER, REPLICA_1, REPLICA_3)} == {bench.state.committed_timestamp}
 
 
 # ---------------------------------------------------------------------------------------------- failed
