@@ -84,6 +84,7 @@ class Replicator:
         self.copying = Copying(self.state)
         self.retention = Retention(self.state, self.copying)
         self.divergence = Divergence(self.state, self._after_loss)
+        self.shipping.met_difference = self.divergence.met
         self.verification = Verification(self.state, self.shipping)
 
     def step(self, event: Event, now_ns: int, wall_us: int) -> list[Effect]:

@@ -11,6 +11,8 @@ rows. A node that applied a row that our log lacks must be impossible: it is qua
 longer reaches back to it nobody can tell, and the node gets a full copy (copying.py).
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from replication.divergence import compared_with, set_aside
@@ -28,7 +30,7 @@ from replication.log import (
     cut,
 )
 from replication.progress import NodeProgress, NodeState, common_point
-from replication.replies import LogGone, LogRead, PositionsRead
+from replication.replies import Diverged, LogGone, LogRead, PositionsRead
 from replication.state import Phase, ReplicationState
 
 
@@ -37,6 +39,8 @@ class Shipping:
 
     def __init__(self, state: ReplicationState) -> None:
         self._state = state
+        self.met_difference: Callable[[NodeProgress, Diverged], None] = lambda _node, _reply: None
+        """Told when a node turns out to have other data than the log says."""
         self._lookups: dict[int, str] = {}
         """Reads of the authoritative log under way: command -> node for whose sake it is read."""
 
@@ -225,7 +229,11 @@ class Shipping:
         committed = self._apply_until(node) if follow_applied else node.applied_timestamp
         apply, change = self._appliable(node, rows, committed)
         if change is not None and not apply:
-            self._change_schema(node, change)
+            if change.step is ChangeStep.FAILED:
+                reason = f"it has made a schema change that is said to have failed: {change.sql[:200]}"
+                self.met_difference(node, Diverged(reason, change.intent_timestamp + 1, None))
+            else:
+                self._change_schema(node, change)
             self.ship(node)
             return
         node.command = state.next_command()
@@ -250,15 +258,17 @@ class Shipping:
     def _appliable(
         self, node: NodeProgress, rows: tuple[LogRow, ...], committed: int
     ) -> tuple[tuple[tuple[LogRow, Batch], ...], SchemaChange | None]:
-        """What can be applied of the committed `rows`, and the schema change that has to be executed before the rest."""
+        """What can be applied of the committed `rows`, and the schema change that is in the way of the rest: it has to be
+        executed, or it was executed and should not have been."""
         apply: list[tuple[LogRow, Batch]] = []
         for row in rows:
             if node.applied_timestamp < row.last_timestamp <= committed:
                 batch = compared_with(batch_of(row), self._state.overruled)
                 change = batch.change
-                is_due = change is not None and change.step is ChangeStep.DONE
-                if change is not None and is_due and change.intent_timestamp != node.executed_change:
-                    return tuple(apply), change
+                if change is not None and change.step is not ChangeStep.INTENT:
+                    is_executed = change.intent_timestamp == node.executed_change
+                    if is_executed is not (change.step is ChangeStep.DONE):
+                        return tuple(apply), change
                 apply.append((row, batch))
         return tuple(apply), None
 

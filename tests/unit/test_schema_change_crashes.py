@@ -221,6 +221,37 @@ def test_an_adopted_change_that_the_master_cannot_make_just_now_is_never_said_to
     the_old_master_comes_back(bench)
 
 
+def test_an_adopted_change_that_cannot_be_made_fails_once_all_nodes_say_that_they_have_not_made_it() -> None:
+    """Or a change that no disk has room for would keep the cluster from writing for good."""
+    bench, change = adopted()
+    bench.pass_time(1_000)
+    bench.settle(slow=SLOW)
+    assert bench.state.nodes[MASTER].fenced
+    assert not bench.nodes[MASTER].schema
+    bench.reply(bench.take(RunSchemaChange, bench.master), SchemaChanged(LOCK_WAIT))
+    bench.flush()
+    answer = bench.answers[change]
+    assert isinstance(answer, Fail)
+    assert (answer.committed, answer.disturbance) == (False, LOCK_WAIT)
+    assert steps_in_log(bench, MASTER) == [ChangeStep.INTENT, ChangeStep.FAILED]
+    assert schemas(bench) == everywhere()
+
+
+def test_a_node_that_made_a_change_which_is_said_to_have_failed_gets_another_s_data() -> None:
+    """It cannot be, as long as MySQL's word is the same on all; if it is, that node's data is not what the log says."""
+    bench, _ = being_executed()
+    bench.nodes[MASTER].mark = (bench.state.window.end.open_change, 0)
+    bench.nodes[MASTER].schema.append(CREATE)
+    bench.crash(MASTER)
+    bench.election(without=(MASTER,), slow=SLOW)
+    bench.reply(bench.take(RunSchemaChange, bench.master), SchemaChanged(EXISTS))
+    bench.flush(without=(MASTER,), slow=SLOW)
+    bench.pass_time(1_000)
+    bench.flush(slow=SLOW)
+    assert not bench.state.nodes[MASTER].member
+    assert bench.state.nodes[MASTER].state is NodeState.COPYING
+
+
 def test_an_adopted_change_that_mysql_refuses_has_failed() -> None:
     """Its word is the same wherever the rows are: nobody can have made it."""
     bench, change = adopted()
