@@ -213,7 +213,7 @@ class LogWindow:
     def append(self, row: LogRow) -> None:
         if row.previous != self.end.position:
             raise LogDamaged(f"row {row.position} follows {row.previous}, but the log ends at {self.end.position}")
-        if row.last_timestamp <= self.end.position.timestamp or row.epoch < self.end.position.epoch:
+        if row.first_timestamp <= self.end.position.timestamp or row.epoch < self.end.position.epoch:
             raise LogDamaged(f"row {row.position} does not grow the log, which ends at {self.end.position}")
         self._rows.append(row)
         self._bytes += len(row.payload)

@@ -134,9 +134,10 @@ class WritePath:
 
     def _ask_for_timestamps(self) -> None:
         stock, state = self.timestamps, self._state
+        # a schema change's outcome takes the next number, whether or not that was granted
+        stock.skip_to(state.window.end.position.timestamp)
         if state.now_ns < stock.retry_at_ns:
             return
-        stock.skip_to(state.window.end.position.timestamp)
         shortage = stock.shortage()
         if shortage:
             stock.requested = True
