@@ -1,0 +1,168 @@
+"""Two servers that hold the same rows and are as unlike as two healthy nodes may be: what is exact gives the same on both.
+
+The first is the master: it executes a statement as a batch of its own. The second applies the entry, over the same adapter and by
+the same effects as a replica. Unlike are: the server's number, the clock (the entry is applied later), ids that were used up by
+inserts that were rolled back, the order in which rows came, the seeds of the session, and which indexes and plans the optimizer
+may use. The last is the strongest: a statement whose rows depend on the order in which a plan meets them differs here,
+while MySQL's own list of unsafe statements knows nothing of plans.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node_effects import COMMIT, NODE, NOW_US, ROLL_BACK, execute, prepare, row_of, store
+from one_mysql import DATABASE, OneMySQL, one_mysql
+
+from adapters.mysql_node import CommandFailed, MySQLNode
+from replication.effects import Fence
+from replication.log import EMPTY_LOG_END, Entry, LogEnd, end_after
+from replication.replies import BatchCommitted, BatchExecuted, Diverged, Fenced, RowPrepared, RowsStored
+from replication.values import Disturbed, Executed, Rejected
+
+OTHER_PLANS = (
+    "index_merge=off,mrr=on,mrr_cost_based=off,block_nested_loop=off,batched_key_access=on,materialization=off,semijoin=off,"
+    "loosescan=off,firstmatch=off,derived_merge=off,use_index_extensions=off,condition_fanout_filter=off,skip_scan=off,"
+    "hash_join=off,prefer_ordering_index=off"
+)
+SECONDARY_INDEXES = (
+    "SELECT DISTINCT table_name, index_name FROM information_schema.statistics"
+    f" WHERE table_schema = '{DATABASE}' AND index_name <> 'PRIMARY' AND index_type <> 'FULLTEXT'"
+)
+TABLES = (
+    f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{DATABASE}' AND table_type = 'BASE TABLE'"
+    " ORDER BY table_name"
+)
+COUNTERS = (
+    f"SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = '{DATABASE}'"
+    " AND extra LIKE '%auto_increment%'"
+)
+SEED = 0x1234_5678_9ABC_DEF
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What became of one statement on both servers."""
+
+    outcome: Executed | Rejected | Disturbed
+    difference: str
+    """Empty: both hold the same rows."""
+
+
+class TwoServers:
+    """The servers and the log between them."""
+
+    def __init__(self, master: OneMySQL, replica: OneMySQL) -> None:
+        self._servers = (master, replica)
+        self._hands: tuple[MySQLNode, MySQLNode] = (master.node(), replica.node())
+        self._end: LogEnd = EMPTY_LOG_END
+        self._schema: Sequence[str] = ()
+        self._is_apart = False
+        """Whether the second server could not apply an entry: both must begin anew."""
+
+    def close(self) -> None:
+        for hand in self._hands:
+            hand.close()
+
+    async def begin(self, schema: Sequence[str], rows: Sequence[str]) -> None:
+        """The tables with these rows and no others, on both; the tables are made where they are not there yet."""
+        if self._schema != schema or self._is_apart:
+            self._end, self._schema, self._is_apart = EMPTY_LOG_END, schema, False
+            for server, hand in zip(self._servers, self._hands, strict=True):
+                hand.close()
+                server.reset()
+                server.root("SET foreign_key_checks = 0", *self._drops(server), *_here(*schema))
+                assert isinstance(await hand.carry_out(Fence(NODE, 0, 1, "a")), Fenced)
+            hidden = self._servers[1].root(SECONDARY_INDEXES)
+            self._servers[1].root(
+                "DO 0", *(f"ALTER TABLE {DATABASE}.{table} ALTER INDEX {index} INVISIBLE" for table, index in hidden)
+            )
+        for server, ordered in zip(self._servers, (rows, list(rows)[::-1]), strict=True):
+            emptied = [f"DELETE FROM {DATABASE}.{table}" for (table,) in server.root(TABLES)]
+            server.root("SET foreign_key_checks = 0", "BEGIN", *emptied, *_here(*ordered), "COMMIT")
+        assert self.difference() == "", "the two begin with different rows"
+
+    @staticmethod
+    def _drops(server: OneMySQL) -> list[str]:
+        kept = ("users", "things")
+        views = server.root(f"SELECT table_name FROM information_schema.views WHERE table_schema = '{DATABASE}'")
+        tables = [name for (name,) in server.root(TABLES) if name not in kept]
+        return [f"DROP VIEW {DATABASE}.{name}" for (name,) in views] + [f"DROP TABLE {DATABASE}.{t}" for t in tables]
+
+    def contents(self, place: int) -> Rows:
+        server = self._servers[place]
+        names = [name for (name,) in server.root(TABLES)]
+        return {name: sorted(server.root(f"SELECT * FROM {DATABASE}.{name}"), key=repr) for name in names}
+
+    def use_ids_up(self, place: int, count: int) -> None:
+        """Gaps: inserts that are rolled back use ids up on one server and not on the other."""
+        server = self._servers[place]
+        for table, column in server.root(COUNTERS):
+            ((following,),) = server.root(f"SELECT COALESCE(MAX({column}), 0) + {count} FROM {DATABASE}.{table}")
+            server.root(f"ALTER TABLE {DATABASE}.{table} AUTO_INCREMENT = {following}")
+
+    async def run(self, sql: str, *, inserts: bool, uses_random: bool) -> Ran:
+        """Execute on the first, and apply on the second whatever came of it."""
+        seed = SEED if uses_random else 0
+        effect = execute(1, "a", self._end.position, sql, rand_seed=seed)
+        master, replica = self._hands
+        executed = await master.carry_out(effect)
+        assert isinstance(executed, BatchExecuted), executed
+        (outcome,) = executed.outcomes
+        if not isinstance(outcome, Executed):
+            await master.carry_out(ROLL_BACK)
+            return Ran(outcome, self.difference())
+        (timestamp, _) = effect.requests[0]
+        entry = Entry(timestamp, sql, outcome.rows_affected, outcome.insert_id if inserts else 0, seed)
+        row = row_of(self._end, 1, entry, now_us=NOW_US)
+        assert isinstance(await master.carry_out(prepare(row)), RowPrepared)
+        assert isinstance(await master.carry_out(COMMIT), BatchCommitted)
+        position = self._end.position
+        storing = store(1, "a", position, position.timestamp, append=[row], apply=[row])
+        self._end = end_after(row)
+        try:
+            stored = await replica.carry_out(storing)
+        except CommandFailed as failure:
+            self._is_apart = True
+            return Ran(outcome, f"the second server could not apply it: {failure.reason}")
+        if isinstance(stored, Diverged):
+            self._is_apart = True
+            return Ran(outcome, stored.reason)
+        assert isinstance(stored, RowsStored), stored
+        return Ran(outcome, self.difference())
+
+    def difference(self) -> str:
+        first, second = self.contents(0), self.contents(1)
+        lines = []
+        for name in first:
+            lines += [f"{name}: only the first server has {row}" for row in first[name] if row not in second[name]]
+            lines += [f"{name}: only the second server has {row}" for row in second[name] if row not in first[name]]
+        return "\n".join(lines)
+
+
+def _here(*statements: str) -> list[str]:
+    return [f"USE {DATABASE}", *statements]
+
+
+@contextlib.asynccontextmanager
+async def two_servers(folder: Path) -> AsyncIterator[TwoServers]:
+    """Two servers, the second with other plans. Their data is gone afterwards."""
+    (folder / "first").mkdir()
+    (folder / "second").mkdir()
+    with one_mysql(folder / "first") as first, one_mysql(folder / "second", server_id=99) as second:
+        first.root(
+            "UPDATE mysql.server_cost SET cost_value = 20 WHERE cost_name = 'row_evaluate_cost'",
+            "FLUSH OPTIMIZER_COSTS",
+        )
+        second.root(
+            f"SET GLOBAL optimizer_switch = '{OTHER_PLANS}'",
+            "SET GLOBAL join_buffer_size = 256, GLOBAL sort_buffer_size = 32768, GLOBAL optimizer_search_depth = 1",
+        )
+        pair = TwoServers(first, second)
+        try:
+            yield pair
+        finally:
+            pair.close()
