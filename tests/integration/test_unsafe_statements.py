@@ -1,9 +1,10 @@
 """Whatever MySQL itself calls unsafe for a log of statements is refused here, or gives the same rows on every node.
 
-MySQL has kept such a log longer than anybody, and says by a warning (1592; 1674 for schema changes) what does not belong into it. So
-it is asked: a server with binlog_format = STATEMENT executes each statement of unsafe_statements.txt, and every write of the parser's
-corpus that its tables allow. The list names each reason that the server has, and the test fails in both directions: for a statement
-that the server calls unsafe and we neither refuse nor have proven, and for one that is listed and not called unsafe any more.
+MySQL has kept such a log longer than anybody, and says by a warning (1592; 1674 for schema changes) what does not belong into
+it. So it is asked: a server with binlog_format = STATEMENT executes each statement of unsafe_statements.txt, and every write of
+the parser's corpus that its tables allow. The list names each reason that the server has, and the test fails in both directions:
+for a statement that the server calls unsafe and we neither refuse nor have proven, and for one that is listed and not called
+unsafe any more.
 
 What is taken all the same is proven on two unlike servers (two_surroundings.py).
 
@@ -21,7 +22,7 @@ import pymysql  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 from one_mysql import CONFIG, OneMySQL, one_mysql
-from parser_verdict import verdict_of
+from parser_verdict import Verdict, catalogue_on, verdict_of
 from statement_files import BETWEEN, FOLDER, corpus, rows, script
 from two_surroundings import TwoServers, two_servers
 
@@ -57,8 +58,8 @@ REASONS = {
 }
 """Part of the server's sentence -> the name that its source gives the reason.
 
-Two have no statement: INSERT DELAYED has long become INSERT, and only NDB logs for itself. An invisible primary key that is generated
-for CREATE TABLE … SELECT is an error where the log holds statements."""
+Two have no statement: INSERT DELAYED has long become INSERT, and only NDB logs for itself. An invisible primary key that is
+generated for CREATE TABLE … SELECT is an error where the log holds statements."""
 
 
 def binlog_config(folder: Path) -> Path:
@@ -85,8 +86,13 @@ class Judge:
         for statement in ("CREATE DATABASE scratch", "USE scratch", *(line for lines in scripts for line in lines)):
             self._execute(statement)
 
+        self._catalogue = catalogue_on(self._execute, "scratch")
+
     def close(self) -> None:
         self._connection.close()
+
+    def verdict(self, text: str) -> Verdict:
+        return verdict_of(text, self._catalogue)
 
     def _execute(self, statement: str) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
@@ -135,13 +141,13 @@ def test_what_the_server_calls_unsafe_is_refused_or_exact(
 ) -> None:
     statements = text.split(BETWEEN)
     assert judge.reasons(*statements) == frozenset(reason.split("+")), "the server's own reasons"
-    refusals = [refusal for statement in statements if (refusal := verdict_of(statement).refusal)]
+    refusals = [refusal for statement in statements if (refusal := judge.verdict(statement).refusal)]
     if expected.startswith("refused "):
         word = expected.removeprefix("refused ")
         assert any(word in refusal.replace(" ", "_") for refusal in refusals), refusals
     elif expected.startswith("never "):
         definition = made_unsafe[expected.removeprefix("never ")]
-        assert verdict_of(definition).refusal, f"the cluster would create it: {definition}"
+        assert judge.verdict(definition).refusal, f"the cluster would create it: {definition}"
     else:
         assert expected.startswith("exact: ")
         assert not refusals, "it is listed as taken"
@@ -173,10 +179,17 @@ def test_every_write_of_the_corpus_that_the_server_calls_unsafe_is_one_of_the_li
         except pymysql.MySQLError as error:
             errors[text] = error
     print(f"{len(writes) - len(errors)} of {len(writes)} writes ran; the server calls {len(unsafe)} unsafe:")
-    print(*(f"  {'+'.join(sorted(reasons))}: {text}" for text, reasons in unsafe.items()), sep="\n")
+    print(
+        *(
+            f"  {'+'.join(sorted(why))}: {text}: {judge.verdict(text).refusal or 'taken'}"
+            for text, why in unsafe.items()
+        ),
+        sep="\n",
+    )
     print(*(f"  did not run: {text}: {error}" for text, error in errors.items()), sep="\n")
     assert len(errors) * 3 < len(writes), "most of them must fit the tables of corpus_schema.sql"
-    assert {text: reasons for text, reasons in unsafe.items() if reasons not in proven} == {}
+    taken = {text: reasons for text, reasons in unsafe.items() if judge.verdict(text).refusal is None}
+    assert {text: reasons for text, reasons in taken.items() if reasons not in proven} == {}
 
 
 # --- what is taken all the same
@@ -191,12 +204,10 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TwoSer
 async def prove(pair: TwoServers, texts: list[str]) -> dict[str, str]:
     """Each statement on fresh rows, on two unlike servers. Statement -> what differed, or the error that it met."""
     failures = {}
-    for place, text in enumerate(texts):
+    for text in texts:
         await pair.begin(script("statement_schema.sql"), script("statement_rows.sql"))
-        pair.use_ids_up(place % 2, 7 + place)
-        verdict = verdict_of(text)
-        assert verdict.is_write, text
-        ran = await pair.run(verdict.text, inserts=verdict.inserts, uses_random=verdict.uses_random)
+        assert pair.verdict(text).is_write, text
+        ran = await pair.run(text)
         if not isinstance(ran.outcome, Executed):
             failures[text] = f"it is to be executed, not {ran.outcome}"
         elif ran.difference:
@@ -208,3 +219,24 @@ async def prove(pair: TwoServers, texts: list[str]) -> dict[str, str]:
 async def test_what_is_listed_as_exact_gives_equal_rows_on_unlike_servers(pair: TwoServers) -> None:
     exact = [text for _, expected, text in LISTED if expected.startswith("exact: ")]
     assert await prove(pair, exact) == {}
+
+
+PLANNED = [(expected, text) for expected, text in rows(FOLDER / "plan_statements.txt")]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("expected", "text"), PLANNED, ids=[text[:60] for _, text in PLANNED])
+async def test_what_the_plan_decides_is_refused_and_what_is_taken_is_equal(
+    pair: TwoServers, expected: str, text: str
+) -> None:
+    await pair.begin(script("statement_schema.sql"), script("statement_rows.sql"))
+    refusal = pair.verdict(text).refusal
+    ran = await pair.run(text)
+    assert isinstance(ran.outcome, Executed), ran.outcome
+    if expected == "same":
+        assert (refusal, ran.difference) == (None, "")
+    else:
+        word = expected.removeprefix("differs ")
+        assert refusal is not None, "it is taken"
+        assert word in refusal.replace(" ", "_")
+        assert ran.difference, "the two servers gave the same rows, so the list shows nothing"

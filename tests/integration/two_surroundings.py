@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from made_values import with_values
 from node_effects import COMMIT, NODE, NOW_US, ROLL_BACK, execute, prepare, row_of, store
 from one_mysql import DATABASE, OneMySQL, one_mysql
+from parser_verdict import Verdict, catalogue_on, verdict_of
 
 from adapters.mysql_node import CommandFailed, MySQLNode
 from replication.effects import Fence
@@ -24,7 +26,7 @@ from replication.values import Disturbed, Executed, Rejected
 
 OTHER_PLANS = (
     "index_merge=off,mrr=on,mrr_cost_based=off,block_nested_loop=off,batched_key_access=on,materialization=off,semijoin=off,"
-    "loosescan=off,firstmatch=off,derived_merge=off,use_index_extensions=off,condition_fanout_filter=off,skip_scan=off,"
+    "loosescan=off,firstmatch=off,use_index_extensions=off,condition_fanout_filter=off,skip_scan=off,"
     "hash_join=off,prefer_ordering_index=off"
 )
 SECONDARY_INDEXES = (
@@ -58,54 +60,74 @@ class TwoServers:
     def __init__(self, master: OneMySQL, replica: OneMySQL) -> None:
         self._servers = (master, replica)
         self._hands: tuple[MySQLNode, MySQLNode] = (master.node(), replica.node())
+        self._roots: tuple[Any, Any] = (master.connect_root(), replica.connect_root())
         self._end: LogEnd = EMPTY_LOG_END
         self._schema: Sequence[str] = ()
         self._is_apart = False
         """Whether the second server could not apply an entry: both must begin anew."""
 
     def close(self) -> None:
-        for hand in self._hands:
-            hand.close()
+        for connection in (*self._hands, *self._roots):
+            connection.close()
+
+    def _ask(self, place: int, *statements: str) -> list[tuple[Any, ...]]:
+        """As root, past everything; the rows of the last."""
+        rows: list[tuple[Any, ...]] = []
+        with self._roots[place].cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+                rows = list(cursor.fetchall())
+        return rows
 
     async def begin(self, schema: Sequence[str], rows: Sequence[str]) -> None:
         """The tables with these rows and no others, on both; the tables are made where they are not there yet."""
         if self._schema != schema or self._is_apart:
             self._end, self._schema, self._is_apart = EMPTY_LOG_END, schema, False
-            for server, hand in zip(self._servers, self._hands, strict=True):
+            for place in (0, 1):
+                hand = self._hands[place]
                 hand.close()
-                server.reset()
-                server.root("SET foreign_key_checks = 0", *self._drops(server), *_here(*schema))
+                self._servers[place].reset()
+                self._ask(place, "SET foreign_key_checks = 0", *self._drops(place), f"USE {DATABASE}", *schema)
                 assert isinstance(await hand.carry_out(Fence(NODE, 0, 1, "a")), Fenced)
-            hidden = self._servers[1].root(SECONDARY_INDEXES)
-            self._servers[1].root(
-                "DO 0", *(f"ALTER TABLE {DATABASE}.{table} ALTER INDEX {index} INVISIBLE" for table, index in hidden)
-            )
-        for server, ordered in zip(self._servers, (rows, list(rows)[::-1]), strict=True):
-            emptied = [f"DELETE FROM {DATABASE}.{table}" for (table,) in server.root(TABLES)]
-            server.root("SET foreign_key_checks = 0", "BEGIN", *emptied, *_here(*ordered), "COMMIT")
+            for table, index in self._ask(1, SECONDARY_INDEXES):
+                self._ask(1, f"ALTER TABLE {DATABASE}.{table} ALTER INDEX {index} INVISIBLE")
+        for place, ordered in enumerate((rows, list(rows)[::-1])):
+            emptied = [f"DELETE FROM {DATABASE}.{table}" for (table,) in self._ask(place, TABLES)]
+            self._ask(place, "SET foreign_key_checks = 0", "BEGIN", *emptied, *ordered, "COMMIT")
         assert self.difference() == "", "the two begin with different rows"
+        self._use_ids_up()
 
-    @staticmethod
-    def _drops(server: OneMySQL) -> list[str]:
+    def _drops(self, place: int) -> list[str]:
         kept = ("users", "things")
-        views = server.root(f"SELECT table_name FROM information_schema.views WHERE table_schema = '{DATABASE}'")
-        tables = [name for (name,) in server.root(TABLES) if name not in kept]
+        views = self._ask(place, f"SELECT table_name FROM information_schema.views WHERE table_schema = '{DATABASE}'")
+        tables = [name for (name,) in self._ask(place, TABLES) if name not in kept]
         return [f"DROP VIEW {DATABASE}.{name}" for (name,) in views] + [f"DROP TABLE {DATABASE}.{t}" for t in tables]
 
     def contents(self, place: int) -> Rows:
-        server = self._servers[place]
-        names = [name for (name,) in server.root(TABLES)]
-        return {name: sorted(server.root(f"SELECT * FROM {DATABASE}.{name}"), key=repr) for name in names}
+        names = [name for (name,) in self._ask(place, TABLES)]
+        return {name: sorted(self._ask(place, f"SELECT * FROM {DATABASE}.{name}"), key=repr) for name in names}
 
-    def use_ids_up(self, place: int, count: int) -> None:
-        """Gaps: inserts that are rolled back use ids up on one server and not on the other."""
-        server = self._servers[place]
-        for table, column in server.root(COUNTERS):
-            ((following,),) = server.root(f"SELECT COALESCE(MAX({column}), 0) + {count} FROM {DATABASE}.{table}")
-            server.root(f"ALTER TABLE {DATABASE}.{table} AUTO_INCREMENT = {following}")
+    def _use_ids_up(self) -> None:
+        """Inserts that were rolled back use ids up for good, and who was master before has used up more than the new one."""
+        for place, count in enumerate((7, 500)):
+            for table, column in self._ask(place, COUNTERS):
+                ((following,),) = self._ask(
+                    place, f"SELECT COALESCE(MAX({column}), 0) + {count} FROM {DATABASE}.{table}"
+                )
+                self._ask(place, f"ALTER TABLE {DATABASE}.{table} AUTO_INCREMENT = {following}")
 
-    async def run(self, sql: str, *, inserts: bool, uses_random: bool) -> Ran:
-        """Execute on the first, and apply on the second whatever came of it."""
+    def verdict(self, text: str) -> Verdict:
+        return verdict_of(text, catalogue_on(lambda query: self._ask(0, query), DATABASE))
+
+    async def run(self, text: str) -> Ran:
+        """Execute on the first, and apply on the second whatever came of it. What is refused runs all the same."""
+        statement = self.verdict(text).statement
+        if statement is None:
+            return await self._run(text, inserts=text.startswith(("INSERT", "REPLACE")), uses_random="RAND" in text)
+        sql = with_values(statement.text, statement.splices)
+        return await self._run(sql, inserts=statement.inserts, uses_random=statement.uses_random)
+
+    async def _run(self, sql: str, *, inserts: bool, uses_random: bool) -> Ran:
         seed = SEED if uses_random else 0
         effect = execute(1, "a", self._end.position, sql, rand_seed=seed)
         master, replica = self._hands
@@ -141,10 +163,6 @@ class TwoServers:
             lines += [f"{name}: only the first server has {row}" for row in first[name] if row not in second[name]]
             lines += [f"{name}: only the second server has {row}" for row in second[name] if row not in first[name]]
         return "\n".join(lines)
-
-
-def _here(*statements: str) -> list[str]:
-    return [f"USE {DATABASE}", *statements]
 
 
 @contextlib.asynccontextmanager
