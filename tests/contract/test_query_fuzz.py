@@ -1,7 +1,7 @@
 """Whatever the bytes, POST /query answers with one of its own shapes and never with a failure of the coordinator's own.
 
-In process over ASGI, with everything real but the nodes. Bodies are right ones with mutated statements, JSON that is nearly right,
-and bytes; they come whole, in pieces, and cut off.
+In process over ASGI, with everything real but the nodes. Bodies are right ones with mutated statements, JSON that is nearly
+right, and bytes; they come whole, in pieces, and cut off.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -64,7 +65,7 @@ _requests = st.tuples(_bodies, _cuts, st.sampled_from([False, False, False, True
 async def answer_to(app: Any, body: bytes, cuts: list[float], is_cut_off: bool) -> tuple[int, bytes]:
     """Status and body. `cuts`: where the body is divided; a body that is cut off lacks its last piece."""
     places = [0, *sorted(int(len(body) * cut) for cut in cuts), len(body)]
-    pieces = [body[first:last] for first, last in zip(places, places[1:], strict=False)]
+    pieces = [body[first:last] for first, last in pairwise(places)]
     arriving: list[dict[str, Any]] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
     if is_cut_off:
         arriving[-1] = {"type": "http.disconnect"}
@@ -105,7 +106,7 @@ def test_any_bytes_are_answered_in_a_shape_of_its_own(load_service: Load, monkey
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         runner.run(stack.enter_async_context(cluster.run()))
-        app = sys.modules["coordinator_main"].app  # type: ignore[attr-defined]  # loaded by the cluster
+        app = sys.modules["coordinator_main"].app  # the cluster loaded it
 
         def prove(request: tuple[bytes, list[float], bool]) -> None:
             status, answer = runner.run(answer_to(app, *request))

@@ -54,7 +54,7 @@ _pieces = st.sampled_from(PIECES)
 @st.composite
 def mutated(draw: st.DrawFn, texts: list[str], changes_max: int = 5) -> str:
     """One of `texts`, changed in a few places."""
-    text = draw(st.sampled_from(texts))
+    text: str = draw(st.sampled_from(texts))
     for _ in range(draw(st.integers(1, changes_max))):
         borders = [0, *(place for place, sign in enumerate(text) if not sign.isalnum()), len(text)]
         first, last = sorted((draw(st.sampled_from(borders)), draw(st.sampled_from(borders))))
@@ -81,13 +81,19 @@ _NESTS = """
 (…)  SELECT (…)  (SELECT …)  SELECT * FROM (…) AS d  NOT …  - …  CASE WHEN … THEN 1 END  IF(…, 1, 2)  SELECT 1 UNION …
 WITH c AS (…) SELECT * FROM c  EXISTS (SELECT …)  a.…  /*…*/  a IN (…)  1 + …  '…'  ROW(…)  t JOIN (…) USING (id)
 """
-NESTS = [nest.partition("…")[::2] for line in _NESTS.splitlines() for nest in line.split("  ") if nest]
+NESTS = [
+    (nest.partition("…")[0], nest.partition("…")[2])
+    for line in _NESTS.splitlines()
+    for nest in line.split("  ")
+    if nest
+]
 
 
 @st.composite
 def nested(draw: st.DrawFn) -> str:
     """Something inside itself, up to far beyond what any parser's stack holds."""
-    opening, closing = draw(st.sampled_from(NESTS))
+    nest: tuple[str, str] = draw(st.sampled_from(NESTS))
+    opening, closing = nest
     depth = draw(st.sampled_from([1, 3, 20, 100, 255, 256, 257, 1000, 5000, 20_000]))
     head = draw(
         st.sampled_from(["", "SELECT ", "UPDATE t SET a = ", "DELETE FROM t WHERE ", "INSERT INTO t (a) VALUES ("])
