@@ -33,18 +33,16 @@ class Executed:
 
 def executed_after(cluster: ClusterHandle, node: str, timestamp: int) -> list[Executed]:
     """What was executed behind `timestamp`, by the log on a node's own disk."""
-    sql = f"SELECT payload FROM _replication.log WHERE last_timestamp > {timestamp} ORDER BY last_timestamp"
-    payloads = (payload for (payload,) in cluster.rows_on(node, sql))
-    return list(_executed(_decode(payload) for payload in payloads if payload))
+    sql = f"SELECT last_timestamp, payload FROM _replication.log WHERE last_timestamp > {timestamp} ORDER BY last_timestamp"
+    rows = cluster.rows_on(node, sql)
+    return list(_executed((last_timestamp, _decode(payload)) for last_timestamp, payload in rows if payload))
 
 
-def _executed(batches: Iterable[Batch]) -> Iterator[Executed]:
-    for batch in batches:
+def _executed(rows: Iterable[tuple[int, Batch]]) -> Iterator[Executed]:
+    for last_timestamp, batch in rows:
         change = batch.change
         if change is not None and change.step is ChangeStep.DONE:
-            yield Executed(
-                change.intent_timestamp, change.sql, f"SET timestamp = {node_sql.seconds(change.now_us)}", None
-            )
+            yield Executed(last_timestamp, change.sql, f"SET timestamp = {node_sql.seconds(change.now_us)}", None)
         for entry in batch.entries:
             pins = node_sql.pins(entry.timestamp, entry.insert_id, entry.rand_seed)
             now = node_sql.seconds(batch.now_us)

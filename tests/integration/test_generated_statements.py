@@ -54,8 +54,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainMySQL]:
         mysql.close()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case:
+    """Without a representation: the report says all, in an order that means something."""
+
     schema: Schema
     by_client: list[list[str]]
 
