@@ -38,7 +38,7 @@ def _insert(draw: st.DrawFn, schema: Schema) -> str:
     names = ", ".join([*(() if table.is_counted else table.keys), *(column.name for column in columns)])
     if table.is_counted and draw(st.sampled_from([False, False, True])):
         names = ", ".join(["id", *(column.name for column in columns)])
-        ids = draw(st.lists(st.sampled_from(["3", "20", "NULL", "0", "DEFAULT"]), min_size=1, max_size=3))
+        ids = draw(st.lists(st.sampled_from(["3", "20", "40", "NULL", "0", "DEFAULT"]), min_size=1, max_size=4))
         rows = [f"({', '.join([number, *(draw(_value(column)) for column in columns)])})" for number in ids]
     else:
         rows = draw(st.lists(_row(table, columns), min_size=1, max_size=4))
