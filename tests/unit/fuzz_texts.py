@@ -9,12 +9,14 @@ FUZZ_MINUTES widens a run: that many minutes, divided among the properties. Ever
 import os
 import random
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning
 
 PROPERTIES = 3
 """Tests that share FUZZ_MINUTES."""
@@ -141,7 +143,10 @@ def fuzz(strategy: st.SearchStrategy[T], prove: Callable[[T], None], *, examples
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
         )
-        limits(seed(number)(wrapped))()
+        with warnings.catch_warnings():
+            # a text of a megabyte that fails is shown whole
+            warnings.simplefilter("ignore", HypothesisWarning)
+            limits(seed(number)(wrapped))()
 
     rounds(0)
     end_s = time.monotonic() + float(os.environ.get("FUZZ_MINUTES", "0")) * 60 / PROPERTIES
