@@ -35,6 +35,7 @@ from mysql_server import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "mysql-config" / "master.cnf"
 DATABASE = "distributed_db"
 FIRST_PORT = 18_840
 START_TIMEOUT_S = 60
@@ -126,26 +127,26 @@ class OneMySQL:
 
 
 @contextlib.contextmanager
-def one_mysql(folder: Path) -> Iterator[OneMySQL]:
-    """A new server in `folder`, set up as a node is, and ended by its own handle."""
+def one_mysql(folder: Path, *, config: Path = CONFIG, server_id: int = 1) -> Iterator[OneMySQL]:
+    """A new server in `folder`, set up as a node is (or with settings of the test's own), and ended by its own handle."""
     mysqld = find_mysqld(ROOT / ".mysql", print)
-    config = ROOT / "mysql-config" / "master.cnf"
     init_sql = (ROOT / "mysql-config" / "init.sql").read_text(encoding="utf-8")
     passwords = {name: secrets.token_hex(8) for name in names_in(init_sql)}
     accounts = folder / "accounts.sql"
     accounts.write_text(accounts_sql(init_sql, passwords), encoding="utf-8")
     # a cache of our own: nobody else's lock is needed, and no other run waits for us
     template = template_folder(mysqld, config, init_sql, folder / "cache", print)
+    port = next(filter(port_is_free, count(FIRST_PORT)))
     files = NodeFiles(
         config=config,
         data=folder / "data",
         # a socket's path must be short, and pytest's folders are not
-        socket=Path(f"/tmp/one-mysql-{os.getpid()}.sock"),
+        socket=Path(f"/tmp/one-mysql-{os.getpid()}-{port}.sock"),
         pid_file=folder / "mysqld.pid",
         log=folder / "error.log",
         accounts_sql=accounts,
-        port=next(filter(port_is_free, count(FIRST_PORT))),
-        server_id=1,
+        port=port,
+        server_id=server_id,
     )
     copy_template(template, files.data)
     remove_stale_socket(files.socket)

@@ -1,0 +1,125 @@
+"""Whatever the bytes, POST /query answers with one of its own shapes and never with a failure of the coordinator's own.
+
+In process over ASGI, with everything real but the nodes. Bodies are right ones with mutated statements, JSON that is nearly
+right, and bytes; they come whole, in pieces, and cut off.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import MutableMapping
+from contextlib import AsyncExitStack
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from coordinator_in_process import InProcessCluster, Load
+from fuzz_texts import STATEMENTS, fuzz, mutated, texts
+from hypothesis import strategies as st
+from query_contract import ErrorAnswer, ReadAnswer, WriteAnswer
+
+STATUSES = {200, 400, 403, 404, 405, 409, 413, 422}
+"""Not 500. Not 503 and 504: all nodes are well."""
+ANSWER_S = 20.0
+
+_queries = texts.map(lambda text: json.dumps({"query": text}).encode())
+_raw_queries = mutated(STATEMENTS).map(
+    lambda text: json.dumps({"query": text}, ensure_ascii=False).encode("utf-8", "replace")
+)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("SELECT 1"),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["query", "q", "", "Query"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+_objects = _json.map(lambda value: json.dumps(value).encode())
+_edges = st.sampled_from(
+    [
+        *(b"", b"{", b"null", b"[]", b'{"query"', b'{"query": }', b'{"query": "SELECT 1"', b'{"query": "SELECT 1"} x'),
+        *(
+            b'{"query": "SELECT 1", "query": "SELECT 2"}',
+            b'{"query": "\\ud800"}',
+            b'{"query": "\\u0000"}',
+            b"\xff\xfe{\x00",
+        ),
+        *(
+            b'{"query": "\xff"}',
+            b'\xef\xbb\xbf{"query": "SELECT 1"}',
+            b"[" * 100_000,
+            b'{"query":' * 20_000,
+            b'{"query": 1e999}',
+        ),
+        *(
+            b'{"query": "' + b"a" * 2_000_000 + b'"}',
+            b'{"query": "SELECT \'' + b"a" * 1_000_000 + b"'\"}",
+            b" " * 3_000_000,
+        ),
+    ]
+)
+_bodies = st.one_of(_queries, _queries, _raw_queries, _objects, _edges, st.binary(max_size=80))
+_cuts = st.lists(st.floats(0, 1), max_size=4)
+_requests = st.tuples(_bodies, _cuts, st.sampled_from([False, False, False, True]))
+
+
+async def answer_to(app: Any, body: bytes, cuts: list[float], is_cut_off: bool) -> tuple[int, bytes]:
+    """Status and body. `cuts`: where the body is divided; a body that is cut off lacks its last piece."""
+    places = [0, *sorted(int(len(body) * cut) for cut in cuts), len(body)]
+    pieces = [body[first:last] for first, last in pairwise(places)]
+    arriving: list[dict[str, Any]] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    if is_cut_off:
+        arriving[-1] = {"type": "http.disconnect"}
+    else:
+        arriving[-1]["more_body"] = False
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return arriving.pop(0) if arriving else {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/query",
+        "raw_path": b"/query",
+        "scheme": "http",
+    }
+    scope |= {
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"x"), (b"content-type", b"application/json")],
+    }
+    async with asyncio.timeout(ANSWER_S):
+        await app(scope, receive, send)
+    parts = [message.get("body", b"") for message in sent if message["type"] == "http.response.body"]
+    return sent[0]["status"], b"".join(parts)
+
+
+def test_any_bytes_are_answered_in_a_shape_of_its_own(load_service: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = InProcessCluster(load_service, monkeypatch)
+    counts: dict[int, int] = {}
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        runner.run(stack.enter_async_context(cluster.run()))
+        app = sys.modules["coordinator_main"].app  # the cluster loaded it
+
+        def prove(request: tuple[bytes, list[float], bool]) -> None:
+            status, answer = runner.run(answer_to(app, *request))
+            counts[status] = counts.get(status, 0) + 1
+            assert status in STATUSES, answer
+            assert not cluster.deaths, cluster.deaths[0]
+            if status == 200:
+                shape = ReadAnswer if "data" in json.loads(answer) else WriteAnswer
+                shape.model_validate_json(answer)
+            else:
+                ErrorAnswer.model_validate_json(answer)
+
+        tried = fuzz(_requests, prove, examples=1200)
+        runner.run(stack.aclose())
+    print(f"{tried} requests, statuses {dict(sorted(counts.items()))}")
+    assert {200, 400, 413, 422} <= set(counts)
