@@ -131,7 +131,7 @@ def test_writes_wait_from_the_intent_to_the_outcome_and_go_on_afterwards_in_orde
 
 
 def test_no_write_gets_the_number_of_an_outcome_also_while_the_timestamp_service_is_away() -> None:
-    """Found by simulation: an outcome takes the number behind the log's end, which may be one of those that were granted ahead."""
+    """Found by simulation: an outcome takes the number behind the log's end, which may be one that was granted ahead."""
     bench, _ = being_executed()
     bench.step(TimestampsRefused("both servers are away"))
     bench.do(RunSchemaChange, MASTER)
