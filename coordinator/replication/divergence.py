@@ -80,8 +80,9 @@ class Divergence:
             dispute = node.dispute
             if dispute is None or state.phase is not Phase.SERVING or node.state is not NodeState.LEVEL:
                 continue
-            if len(self._sound_without(node, dispute)) >= state.sizes.commit:
-                self._convict(node, dispute.evidence)
+            sound = self._sound_without(node, dispute)
+            if len(sound) >= state.sizes.commit:
+                self._convict(node, dispute.evidence, sound)
         self._report_undecided()
         return overruled
 
@@ -132,13 +133,19 @@ class Divergence:
                     self._dispute(node, Dispute(reason, is_proven=True))
         return bool(overruled)
 
-    def _convict(self, node: NodeProgress, evidence: str) -> None:
-        """It is wrong, and so is what was copied from it and has not been tried yet."""
+    def _convict(self, node: NodeProgress, evidence: str, sound: list[NodeProgress]) -> None:
+        """It is wrong, and so is what was copied from it and has not been tried yet. A copy that is a member is none of `sound`,
+        or agreed with the others: it is not set aside at once, or no commit quorum might be left."""
         state = self._state
         node.diverged = f"its rows differ and are replaced: {evidence}"
         for other in state.nodes.values():
             if other.copied_from == node.name:
-                other.diverged = f"its rows are a copy of {node.name}'s, which differ"
+                why = f"its rows are a copy of {node.name}'s, which differ"
+                if other.member:
+                    if other not in sound and other.state is NodeState.LEVEL and other.dispute is None:
+                        self._dispute(other, Dispute(why, is_proven=True))
+                    continue
+                other.diverged = why
                 if other.state is NodeState.COPYING:
                     state.lose_node(other, other.diverged)
                 elif other.state is NodeState.LEVEL:

@@ -24,6 +24,7 @@ class DiskHarm(FaultDraws):
         """Nodes whose disk was harmed and that are no sound member again yet: their epoch and log's end before."""
         self._emptied: dict[str, None] = {}
         """Those of them that came back with nothing: no members, whatever a broken rule makes of them."""
+        self._harms = 0
         self._harmed_max = self.chance.choice((1, self.HARMED_MAX))
 
     @property
@@ -47,6 +48,7 @@ class DiskHarm(FaultDraws):
 
     def harm(self, node: ModelNode, for_ns: int = 0) -> None:
         """The node of that name comes back with this disk."""
+        self._harms += 1
         before = self.world.servers[node.name].node
         epoch, end = self._harmed.get(node.name, (before.epoch, before.log_end.position))
         self._harmed[node.name] = (max(epoch, before.epoch), max(end, before.log_end.position))
@@ -96,9 +98,12 @@ class DiskHarm(FaultDraws):
             self.world.replaced(node.name)
 
     @property
-    def two_are_damaged(self) -> bool:
-        """One was copied to from the other before anybody knew: nobody can say which two of the four are right."""
-        return sum(server.node.damaged for server in self.world.servers.values()) > 1
+    def damage_was_not_alone(self) -> bool:
+        """A node's rows were damaged, and something else was harmed as well: another disk; a copy was made of it before anybody
+        knew; or the coordinator that was just overruling what such a master had recorded. Then a person may have to decide."""
+        was_damaged = self.world.probes["a row was damaged"] > 0
+        copied = sum(server.node.damaged for server in self.world.servers.values()) > 1
+        return was_damaged and (copied or self._harms > 0 or len(self.world.coordinators) > 1)
 
     def fill_disk(self) -> None:
         """Nothing can be written to a node's disk for a while."""

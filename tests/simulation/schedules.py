@@ -159,7 +159,7 @@ def settle(world: World, trouble: Trouble) -> None:
         world.run_until(world.now_ns + 100 * MS)
         if is_at_rest(world):
             return
-    if not trouble.two_are_silent and not trouble.two_are_damaged:
+    if not trouble.two_are_silent and not trouble.damage_was_not_alone:
         raise NotServing(unrest(world))
 
 
