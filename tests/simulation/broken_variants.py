@@ -167,9 +167,7 @@ VARIANTS = (
     # nodes
     Variant("no check of the position", 83, ((ModelNode, "_guard", rules.guard_without_position),)),
     Variant("no check of the fence", 19, ((ModelNode, "_guard", rules.guard_without_fence),)),
-    Variant(
-        "a commit is answered before it is on the disk", 9, ((ModelNode, "crash", rules.crash_with_unsynced_log),)
-    ),
+    Variant("a commit is answered before it is on the disk", 9, ((ModelNode, "crash", rules.crash_with_unsynced_log),)),
     Variant("a fence is not on the disk", 40, ((ModelNode, "crash", rules.crash_with_unsynced_fence),)),
 )
 

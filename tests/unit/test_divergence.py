@@ -229,6 +229,21 @@ def test_a_copy_of_a_node_that_turns_out_to_differ_is_as_wrong() -> None:
     assert any(f"a copy of {effect.donor}'s" in text for text in texts) or not bench.state.nodes[REPLICA_3].diverged
 
 
+def test_a_member_whose_copy_of_that_node_agreed_with_the_others_is_not_set_aside_along_with_it() -> None:
+    """Found by simulation: two of four were set aside at once, and nobody was left to commit their way back."""
+    bench = serving_bench()
+    bench.write("row")
+    bench.flush()
+    bench.state.nodes[REPLICA_3].copied_from = REPLICA_2
+    bench.step(DifferenceFound(REPLICA_2, "a row"))
+    bench.settle()
+    assert bench.state.nodes[REPLICA_2].state is NodeState.COPYING
+    assert is_whole(bench, REPLICA_3)
+    write = bench.write("it is committed by the other three")
+    bench.settle()
+    assert isinstance(bench.answers[write], Acknowledge)
+
+
 def test_a_node_with_a_new_disk_is_not_held_to_differ_any_more() -> None:
     bench = with_a_row()
     refuse_to_apply(bench, REPLICA_3)
