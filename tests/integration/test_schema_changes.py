@@ -179,6 +179,10 @@ def test_a_change_of_a_million_rows_is_made_once_whatever_is_killed_in_its_middl
         assert isinstance(answer, httpx.Response), answer
         assert answer.status_code == 200, answer.text
     wait_until_level(big)
+    if victim == "a replica":
+        assert big.get("coordinator", "/status").json()["epoch"] == status["epoch"], (
+            "a long change is no reason to elect"
+        )
     wait_until_equal(big, within_s=60)
     for node in big.nodes:
         assert big.rows_on(node, f"SELECT COUNT(*), SUM({column}) FROM distributed_db.big") == [(ROWS, 7 * ROWS)]
