@@ -164,7 +164,9 @@ class CrashCase:
                 os.kill(self._pid, signal.SIGCONT)
             await starting
             if self._acting is not None:
-                await self._acting
+                # the crash may have come in the middle of it, and have taken away what it asked
+                with contextlib.suppress(httpx.HTTPError):
+                    await self._acting
         if self.action == TAKE_OVER:
             await asyncio.to_thread(cluster.kill, self.name)
         if state_of(self._pid) in ("", "Z") or self.action == TAKE_OVER:
