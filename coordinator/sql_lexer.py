@@ -23,11 +23,12 @@ skipped in C as one token, and the lexer is a generator that pauses every few th
 """
 
 import re
+from array import array
 from collections.abc import Generator
 from typing import TypeVar
 
 TEXT_BYTES_MAX = 1024 * 1024
-TOKENS_MAX = 10_000
+TOKENS_MAX = 20_000
 """Plain value lists count as one token for many values, so only expressions of extreme size reach this."""
 DEPTH_MAX = 256
 """Of parentheses; MySQL's own parser runs out of stack on nesting of that kind."""
@@ -69,8 +70,8 @@ class Tokens:
     def __init__(self, text: str) -> None:
         self.text = text
         self.keys: list[str] = []
-        self.starts: list[int] = []
-        self.ends: list[int] = []
+        self.starts = array("i")
+        self.ends = array("i")
         self.partners: dict[int, int] = {}
         self.has_hint = False
 
@@ -255,8 +256,9 @@ def tokenize(text: str) -> Generator[None, None, Tokens]:
     if not keys:
         raise Refused("the query is empty: write a statement", 1065)
     if keys[-1] == ";":
-        for column in (keys, starts, ends):
-            column.pop()
+        keys.pop()
+        starts.pop()
+        ends.pop()
     if text.endswith("--", 0, ends[-1]) and keys[-1] == "-":
         # Cut off here it would be a comment; with something behind it, it is not.
         raise Refused("the statement ends with an operator: complete it")
