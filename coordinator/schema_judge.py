@@ -20,7 +20,7 @@ from schema_rows import ROW_ALIASES, Scope, is_in_order, is_one_row
 from schema_triggers import view_is_exact
 from schema_writes import WriteJudge, refused
 from sql_lexer import Refused, finish
-from sql_shapes import Change, Claim, Column, Concatenated, Exact, Insertion, Limited, Query, Relation
+from sql_shapes import Change, Claim, Column, Concatenated, Exact, Insertion, Limited, OneStep, Query, Relation, RowIds
 
 
 def judge(statement: Statement, catalogue: Catalogue) -> None:
@@ -47,13 +47,16 @@ class Judge:
             for relation in self._relations:
                 self._check_view(relation)
             for claim in claims:
-                self._take(claim)
+                if isinstance(claim, RowIds):
+                    yield from self._writes.row_ids(claim)
+                else:
+                    self._take(claim)
                 yield
         except Refused:
             self._say_what_is_missing()
             raise
 
-    def _take(self, claim: Claim) -> None:
+    def _take(self, claim: OneStep) -> None:
         if isinstance(claim, Change):
             self._writes.change(claim)
         elif isinstance(claim, Insertion):

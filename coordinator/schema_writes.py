@@ -13,15 +13,16 @@ rows may not either: where it updates, MySQL reports the id of the updated row (
 Where it could, the statement must fix the order, or change one row only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 import sql_rules as rules
 from schema_catalogue import Catalogue, Table
 from schema_rows import Scope, is_in_order, is_one_row, meets_once
 from schema_triggers import fired_by, makes_ids
 from sql_checks import UNSUPPORTED
+from sql_ids import mixes_ids
 from sql_lexer import Refused
-from sql_shapes import Change, Insertion, Relation
+from sql_shapes import Change, Insertion, Relation, RowIds
 
 Place = tuple[str, str]
 _CHANGES_CHILDREN = ("CASCADE", "SET NULL", "SET DEFAULT")
@@ -193,6 +194,23 @@ class WriteJudge:
                 raise refused(f"{insertion.verb} from a query", reason, rules.ORDER_THE_QUERY)
             if source.is_limited:
                 raise refused(f"{insertion.verb} from a query with LIMIT", rules.UNORDERED_LIMIT, rules.ORDER_THE_QUERY)
+
+    def row_ids(self, claim: RowIds) -> Generator[None, None, None]:
+        """In steps: there may be many rows."""
+        table = self._catalogue.find(claim.table.schema, claim.table.name)
+        ids = [base.auto_increment for base in self._catalogue.bases(table)] if table is not None else []
+        if table is None or not any(ids):
+            return
+        if table.is_view:
+            raise refused(f"INSERT through the view {table.name}", rules.VIEW_IDS, rules.NAME_THE_TABLES)
+        columns = tuple(table.columns) if claim.columns is None else claim.columns
+        if ids[0] not in columns:
+            return
+        mixes = yield from mixes_ids(claim.rows, columns.index(ids[0]), len(columns), claim.skips_errors)
+        if mixes is None:
+            raise refused(f"INSERT into {table.name}", rules.UNKNOWN_ID.format(ids[0]), rules.NAME_THE_COLUMNS)
+        if mixes:
+            raise refused(f"INSERT into {table.name}", rules.MIXED_IDS.format(ids[0]), rules.SEND_IDS_APART)
 
     def _duplicates(self, insertion: Insertion, table: Table, bases: tuple[Table, ...]) -> None:
         what = "INSERT … ON DUPLICATE KEY UPDATE"

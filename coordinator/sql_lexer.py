@@ -23,11 +23,12 @@ skipped in C as one token, and the lexer is a generator that pauses every few th
 """
 
 import re
+from array import array
 from collections.abc import Generator
 from typing import TypeVar
 
 TEXT_BYTES_MAX = 1024 * 1024
-TOKENS_MAX = 50_000
+TOKENS_MAX = 20_000
 """Plain value lists count as one token for many values, so only expressions of extreme size reach this."""
 DEPTH_MAX = 256
 """Of parentheses; MySQL's own parser runs out of stack on nesting of that kind."""
@@ -69,8 +70,8 @@ class Tokens:
     def __init__(self, text: str) -> None:
         self.text = text
         self.keys: list[str] = []
-        self.starts: list[int] = []
-        self.ends: list[int] = []
+        self.starts = array("i")
+        self.ends = array("i")
         self.partners: dict[int, int] = {}
         self.has_hint = False
 
@@ -102,16 +103,16 @@ _DOUBLE = r'"(?:[^"\\]{1,128}+|\\.|""){0,16}+"(?!")'
 _NUMBER = rf"(?:[0-9]{{1,512}}+(?:\.[0-9]{{0,512}}+)?+|\.[0-9]{{1,512}}+)(?:[eE][+-]?+[0-9]{{1,9}}+)?+(?![{_ID}])"
 _QUOTED_BITS = r"[xX]'(?:[0-9A-Fa-f]{2}){0,256}+'|[bB]'[01]{0,512}+'"
 _BITS = rf"(?:{_QUOTED_BITS}|(?:0x[0-9A-Fa-f]{{1,512}}+|0b[01]{{1,512}}+)(?![{_ID}]))"
-_LITERAL = rf"(?:{_SINGLE}|{_DOUBLE}|{_NUMBER}|{_BITS})"
+LITERAL_VALUE = rf"(?:{_SINGLE}|{_DOUBLE}|{_NUMBER}|{_BITS})"
 # Words that are as plain as a value inside a row; NOW() is among them because it is pinned and stands in many rows.
-_PLAIN = rf"(?:-?+{_LITERAL}|(?i:NULL|TRUE|FALSE|DEFAULT|CURRENT_TIMESTAMP|NOW\(\))(?![{_ID}]))"
-_LIST = rf"\({_WS}(?:{_PLAIN}{_WS}(?:,{_WS}{_PLAIN}{_WS}){{0,31}}+)?+\)"
+PLAIN_VALUE = rf"(?:-?+{LITERAL_VALUE}|(?i:NULL|TRUE|FALSE|DEFAULT|CURRENT_TIMESTAMP|NOW\(\))(?![{_ID}]))"
+_LIST = rf"\({_WS}(?:{PLAIN_VALUE}{_WS}(?:,{_WS}{PLAIN_VALUE}{_WS}){{0,31}}+)?+\)"
 
 _PATTERN_BY_KIND = {
     "word": rf"(?![xXbBnN]')[A-Za-z_\x80-\U0010ffff][{_ID}]{{0,255}}+(?![{_ID}]|\.[0-9])",
     "rows": rf"{_LIST}(?:{_WS},{_WS}{_LIST}){{0,7}}+",
     "paren": r"[()]",
-    "literal": rf"{_LITERAL}(?:{_WS},{_WS}{_LITERAL}){{0,31}}+",
+    "literal": rf"{LITERAL_VALUE}(?:{_WS},{_WS}{LITERAL_VALUE}){{0,31}}+",
     # MySQL asks for a space or control character after the dashes: 1--1 is 2.
     "line_comment": r"\#|--(?=[\x00-\x20\x7f]|\Z)",
     "block_comment": r"/\*",
@@ -128,7 +129,7 @@ _PATTERN_BY_KIND = {
 _TOKEN = re.compile(
     rf"{_WS}(?:" + "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _PATTERN_BY_KIND.items()) + ")", re.DOTALL
 )
-_ONE_ROW = re.compile(_LIST)
+ONE_ROW = re.compile(_LIST)
 _KEY_BY_KIND = {"quoted": NAME, "system_variable": SYSTEM_VARIABLE}
 _STRING_PIECES = {
     "'": re.compile(r"(?:[^'\\]{1,64}+|\\.|''){0,2048}+", re.DOTALL),
@@ -172,7 +173,7 @@ def is_one_row(tokens: Tokens, index: int) -> bool:
         return False
     if last != index:
         return True
-    row = _ONE_ROW.match(tokens.text, tokens.starts[index])
+    row = ONE_ROW.match(tokens.text, tokens.starts[index])
     return row is not None and row.end() == tokens.ends[index]
 
 
@@ -255,8 +256,9 @@ def tokenize(text: str) -> Generator[None, None, Tokens]:
     if not keys:
         raise Refused("the query is empty: write a statement", 1065)
     if keys[-1] == ";":
-        for column in (keys, starts, ends):
-            column.pop()
+        keys.pop()
+        starts.pop()
+        ends.pop()
     if text.endswith("--", 0, ends[-1]) and keys[-1] == "-":
         # Cut off here it would be a comment; with something behind it, it is not.
         raise Refused("the statement ends with an operator: complete it")

@@ -145,6 +145,17 @@ class Insertion(Shape, frozen=True):
     """Columns whose new value ON DUPLICATE KEY UPDATE reads: VALUES(a), alias.a. `*`: any, by names that were not understood."""
 
 
+class RowIds(Shape, frozen=True):
+    """Rows of VALUES that may name some ids of an AUTO_INCREMENT column and leave others to the server."""
+
+    table: TableName
+    columns: tuple[str, ...] | None
+    """None: no list was given, so all columns are."""
+    skips_errors: bool
+    rows: str
+    """The text from the first row on."""
+
+
 class Trigger(Shape, frozen=True):
     """What the body of a trigger does."""
 
@@ -174,7 +185,9 @@ class Definition(Shape, frozen=True):
     """Of DROP DATABASE."""
 
 
-Claim = Limited | Exact | Concatenated | Change | Insertion | Definition
+OneStep = Limited | Exact | Concatenated | Change | Insertion | Definition
+"""Judged without a pause."""
+Claim = OneStep | RowIds
 
 
 def weight_of(claim: Claim) -> int:

@@ -1,7 +1,8 @@
 """INSERT, REPLACE, UPDATE and DELETE: where their clauses are, and what the verdict on them rests on.
 
 What makes a write exact is order: of the rows that an UPDATE meets, of the rows that a SELECT hands to an INSERT. Where the
-text itself gives the order (VALUES), the write rests on nothing else. Everywhere else its claims go to schema_judge.py.
+text itself gives the order (VALUES), the write rests on nothing else, except for ids (sql_ids.py). Everywhere else its claims
+go to schema_judge.py.
 
 One statement can pin the ids of one table only (`insert_id`, as MySQL reports it): the first id of a run without gaps. Measured
 on a server with ids burnt by rollbacks: rows that are skipped by IGNORE or replaced use no id up, so one number is enough.
@@ -12,10 +13,11 @@ from collections.abc import Generator
 import msgspec
 import sql_rules as rules
 from sql_checks import TRIGGER, UNSUPPORTED, VALUES, WRITE, Law, chain_end, check, names_from, skip, tables_of
+from sql_ids import may_mix_ids
 from sql_lexer import LITERAL, ROWS, Refused, Tokens, is_one_row
 from sql_names import PAUSE_ITEMS, PAUSE_TOKENS, column_at, columns_in, split, table_at
 from sql_queries import Found, read_queries, refuse_strange_limits
-from sql_shapes import Assignment, Change, Claim, Insertion, Query, Relation, Splice, TableName
+from sql_shapes import Assignment, Change, Claim, Insertion, Query, Relation, RowIds, Splice, TableName
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -78,8 +80,9 @@ def read_insert(tokens: Tokens, verb: str, start: int, end: int, law: Law) -> Ge
     refuse_strange_limits(later, found)
     if source == "SET" and columns is None:
         columns = yield from _names(tokens, index + 1, values_end)
-    query = _source(tokens, index, values_end, found) if is_query else None
-    if is_query and query is None:
+    inner, inner_end = _without_parentheses(tokens, index, values_end)
+    query = found.queries.get(inner) if is_query else None
+    if is_query and (query is None or (query.keeps_text_order and tokens.keys[inner] == "WITH")):
         raise Refused(f"{verb} from this query is refused: {rules.UNCLEAR_QUERY}", UNSUPPORTED)
     is_one = not is_query and (source == "SET" or is_one_row(tokens, index + 1))
     new_values: tuple[str, ...] = ()
@@ -91,6 +94,10 @@ def read_insert(tokens: Tokens, verb: str, start: int, end: int, law: Law) -> Ge
             verb, table, columns, skips_errors, bool(duplicate), is_one, query, tuple(dict.fromkeys(new_values))
         )
         found.claims.append(insertion)
+    has_rows = law is WRITE and source != "SET" and (query is None or query.keeps_text_order)
+    if has_rows and (yield from may_mix_ids(tokens, inner + 1, inner_end, skips_errors)):
+        rows = tokens.text[tokens.starts[inner + 1] : tokens.ends[inner_end - 1]]
+        found.claims.append(RowIds(table, columns, skips_errors, rows))
     names = tuple(dict.fromkeys([*names_from(tokens, target)[:1], *tables_of(tokens, index)]))
     splices = (yield from _splices(tokens, index, values_end, end)) if makes_values else ()
     return Write(verb, names, True, uses_random, tuple(found.claims), tuple(found.relations), (table,), splices)
@@ -124,14 +131,14 @@ def _names(tokens: Tokens, start: int, end: int) -> Generator[None, None, tuple[
     return tuple(names)
 
 
-def _source(tokens: Tokens, index: int, end: int, found: Found) -> Query | None:
-    """The query that gives the rows. Parentheses around all of it mean nothing."""
+def _without_parentheses(tokens: Tokens, index: int, end: int) -> tuple[int, int]:
+    """Where the rows or their query begin and end; nowhere if something stands beside the parentheses."""
     while tokens.key(index) == "(":
         closing = tokens.partners[index]
         if closing + 1 < end and tokens.key(closing + 1) != "AS":
-            return None
+            return -1, end
         index, end = index + 1, closing
-    return found.queries.get(index)
+    return index, end
 
 
 def _new_values(tokens: Tokens, start: int, duplicate: int, end: int) -> Generator[None, None, tuple[str, ...]]:
