@@ -13,11 +13,10 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from schema_catalogue import Catalogue
-from schema_tables import QUERIES, catalogue_of
-
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError
 from replication.effects import ReadAllowed, ReadRefused
+from statements.schema_catalogue import Catalogue
+from statements.schema_tables import QUERIES, catalogue_of
 
 SESSION = "SET SESSION autocommit = 1, transaction_read_only = 1, time_zone = '+00:00'"
 RETRY_S = 0.01

@@ -13,8 +13,9 @@ from history import (
     RegisterRead,
     Transfer,
 )
-from query_parser import Kind, parse
 from workload import RoundKeys, elements_of, outcome_of, sql_of, sql_of_balances, with_answer
+
+from statements.query_parser import Kind, parse
 
 REQUESTS: list[tuple[tuple[MicroOperation, ...], Kind]] = [
     ((Append("3", 17), Append("5", 18)), Kind.WRITE),

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from made_values import with_values
-from query_parser import Kind, Refused, Statement, parse
-from schema_catalogue import Catalogue
-from schema_judge import judge
-from schema_tables import QUERIES, catalogue_of
+from statements.made_values import with_values
+from statements.query_parser import Kind, Refused, Statement, parse
+from statements.schema_catalogue import Catalogue
+from statements.schema_judge import judge
+from statements.schema_tables import QUERIES, catalogue_of
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from typing import Any
 
 import pymysql  # type: ignore[import-untyped]
 import pytest
-import sql_rules
 from pymysql.constants import CLIENT  # type: ignore[import-untyped]
-from query_parser import parse
-from sql_lexer import LITERAL, ROWS, SYSTEM_VARIABLE, Refused, Tokens, finish, tokenize
+
+from statements import sql_rules
+from statements.query_parser import parse
+from statements.sql_lexer import LITERAL, ROWS, SYSTEM_VARIABLE, Refused, Tokens, finish, tokenize
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CORPUS = _ROOT / "tests" / "unit" / "statement_corpus.txt"

@@ -12,9 +12,10 @@ from typing import Any
 import pymysql  # type: ignore[import-untyped]
 import pytest
 from one_mysql import OneMySQL, one_mysql
-from query_parser import Refused, parse
-from schema_catalogue import Catalogue, ColumnFacts, Table
-from schema_judge import judge
+
+from statements.query_parser import Refused, parse
+from statements.schema_catalogue import Catalogue, ColumnFacts, Table
+from statements.schema_judge import judge
 
 STATEMENTS = 1500
 TABLES = (

@@ -16,8 +16,9 @@ from fuzz_texts import READS, STATEMENTS, fuzz, mutated, soups
 from hypothesis import strategies as st
 from one_mysql import CONFIG, OneMySQL, one_mysql
 from pymysql.constants import SERVER_STATUS  # type: ignore[import-untyped]
-from query_parser import Kind, Refused, parse
 from statement_files import script
+
+from statements.query_parser import Kind, Refused, parse
 
 SIGHT_EVERY = 100
 """Texts between two looks at everything; whatever changed is then looked for one by one."""

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from one_mysql import OneMySQL, one_mysql
-from query_parser import Refused, parse
-from schema_judge import judge
-from schema_tables import QUERIES
 
 from adapters.mysql_session import MySQLSession, ServerError
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import ReadAllowed, ReadRefused
+from statements.query_parser import Refused, parse
+from statements.schema_judge import judge
+from statements.schema_tables import QUERIES
 
 UNIT = Path(__file__).resolve().parents[1] / "unit"
 MADE_BY = "MADE BY | "

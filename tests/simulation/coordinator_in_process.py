@@ -18,7 +18,6 @@ import msgspec
 import pytest
 from driver import Driver
 from model_node import CommandLost, ModelNode
-from schema_tables import QUERIES
 
 from adapters import checksum_sql
 from adapters.mysql_node import CommandFailed
@@ -27,6 +26,7 @@ from replication.effects import CopyData, ExecuteBatch, NodeEffect
 from replication.events import AdviceArrived, TimestampsGranted, TimestampsRefused
 from replication.replies import BatchExecuted, CopyEnded, Reply
 from replication.values import Certainty, Disturbed, Outcome
+from statements.schema_tables import QUERIES
 
 Load = Callable[[str], ModuleType]
 NAMES = ("mysql-master", "replica-1", "replica-2", "replica-3")

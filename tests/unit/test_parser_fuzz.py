@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from fuzz_texts import fuzz, texts
-from made_values import with_values
-from query_parser import Kind, Refused, Statement, parse, parse_in_steps
-from schema_catalogue import Catalogue
-from schema_judge import judge
-from schema_tables import catalogue_of
-from sql_lexer import finish
+
+from statements.made_values import with_values
+from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
+from statements.schema_catalogue import Catalogue
+from statements.schema_judge import judge
+from statements.schema_tables import catalogue_of
+from statements.sql_lexer import finish
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import time
 
 import pytest
 from fuzz_texts import LISTS
-from query_parser import Refused, Statement, parse_in_steps
+
+from statements.query_parser import Refused, Statement, parse_in_steps
 
 STEP_MS_MAX = 2.0
 SANE_LOOP_MS = 3.0

@@ -14,13 +14,13 @@ from errors import QueryError
 from hypothesis import given
 from hypothesis import strategies as st
 from query_endpoint import LONG_TEXT_CHARS, TIME_TYPE, QueryEndpoint, query_of, rows_as_objects, time_text
-from schema_catalogue import Catalogue, ColumnFacts, Table, UniqueKey
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse, Stale
 from replication.log import Entry
+from statements.schema_catalogue import Catalogue, ColumnFacts, Table, UniqueKey
 
 LONGLONG, STRING, BLOB, DATETIME, DECIMAL = 8, 253, 252, 12, 246
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sql_rules
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from query_parser import Kind, Refused, Statement, parse, parse_in_steps
-from sql_lexer import TEXT_BYTES_MAX, TOKENS_MAX
+
+from statements import sql_rules
+from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
+from statements.sql_lexer import TEXT_BYTES_MAX, TOKENS_MAX
 
 _CORPUS = Path(__file__).with_name("statement_corpus.txt")
 _VISIBLE = str.maketrans({"⏎": "\n", "␍": "\r", "⇥": "\t", "␀": "\0", "␉": "\v", "␏": "\x0f"})

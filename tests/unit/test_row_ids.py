@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from query_parser import Refused, Statement, parse, parse_in_steps
-from schema_catalogue import Catalogue
-from schema_judge import judge, judge_in_steps
-from schema_tables import catalogue_of
+
+from statements.query_parser import Refused, Statement, parse, parse_in_steps
+from statements.schema_catalogue import Catalogue
+from statements.schema_judge import judge, judge_in_steps
+from statements.schema_tables import catalogue_of
 
 NAMED = ("7", "007", "'7'", "-7")
 ROWS = {

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from query_parser import Refused, parse
-from schema_catalogue import Catalogue
-from schema_judge import judge
-from schema_tables import catalogue_of
+
+from statements.query_parser import Refused, parse
+from statements.schema_catalogue import Catalogue
+from statements.schema_judge import judge
+from statements.schema_tables import catalogue_of
 
 _CORPUS = Path(__file__).with_name("schema_corpus.txt")
 _ROWS = Path(__file__).with_name("schema_corpus_rows.json")

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 import pytest
-from schema_tables import QUERIES
 
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import ReadAllowed, ReadRefused
+from statements.schema_tables import QUERIES
 
 TABLES = [("d", "t", "BASE TABLE", 0)]
 SOON_S = 2.0

@@ -5,9 +5,9 @@ A list may be as long as a text may be, so whatever walks one pauses.
 
 from collections.abc import Generator
 
-from sql_checks import chain_end
-from sql_lexer import ROWS, Tokens
-from sql_shapes import Column, TableName
+from statements.sql_checks import chain_end
+from statements.sql_lexer import ROWS, Tokens
+from statements.sql_shapes import Column, TableName
 
 PAUSE_TOKENS = 512
 PAUSE_ITEMS = 128

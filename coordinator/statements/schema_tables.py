@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from schema_catalogue import Catalogue, ColumnFacts, ForeignKey, Table, TriggerFacts, UniqueKey
+from statements.schema_catalogue import Catalogue, ColumnFacts, ForeignKey, Table, TriggerFacts, UniqueKey
 
 HIDDEN_SCHEMAS = ("mysql", "sys", "performance_schema", "information_schema", "_replication")
 _USERS = "NOT IN (" + ", ".join(f"'{schema}'" for schema in HIDDEN_SCHEMAS) + ")"

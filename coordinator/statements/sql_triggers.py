@@ -11,13 +11,13 @@ What a body may do: SET NEW.column, INSERT, REPLACE, UPDATE, DELETE, IF, SIGNAL.
 
 from collections.abc import Generator
 
-import sql_rules as rules
-from sql_checks import TRIGGER, UNSUPPORTED, chain_end, check
-from sql_lexer import TWO_STATEMENTS, Refused, Tokens
-from sql_names import PAUSE_ITEMS, PAUSE_TOKENS, table_at
-from sql_queries import read_queries, refuse_strange_limits
-from sql_shapes import Claim, Definition, Relation, TableName, Trigger
-from sql_writes import Write, assignments_in, read_change, read_insert
+from statements import sql_rules as rules
+from statements.sql_checks import TRIGGER, UNSUPPORTED, chain_end, check
+from statements.sql_lexer import TWO_STATEMENTS, Refused, Tokens
+from statements.sql_names import PAUSE_ITEMS, PAUSE_TOKENS, table_at
+from statements.sql_queries import read_queries, refuse_strange_limits
+from statements.sql_shapes import Claim, Definition, Relation, TableName, Trigger
+from statements.sql_writes import Write, assignments_in, read_change, read_insert
 
 _DML = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE"})
 _STATEMENTS = _DML | {"SET", "SIGNAL"}

@@ -16,7 +16,7 @@ import re
 from collections.abc import Generator
 from itertools import islice
 
-from sql_lexer import LITERAL, LITERAL_VALUE, ONE_ROW, PLAIN_VALUE, ROWS, Tokens, tokenize
+from statements.sql_lexer import LITERAL, LITERAL_VALUE, ONE_ROW, PLAIN_VALUE, ROWS, Tokens, tokenize
 
 _ROWS_OF_THE_PATTERN = 3
 _LOOK_CHARS = 64 * 1024

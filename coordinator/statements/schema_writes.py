@@ -15,14 +15,14 @@ Where it could, the statement must fix the order, or change one row only.
 
 from collections.abc import Generator, Iterable
 
-import sql_rules as rules
-from schema_catalogue import Catalogue, Table
-from schema_rows import Scope, is_in_order, is_one_row, meets_once
-from schema_triggers import fired_by, makes_ids
-from sql_checks import UNSUPPORTED
-from sql_ids import mixes_ids
-from sql_lexer import Refused
-from sql_shapes import Change, Insertion, Relation, RowIds
+from statements import sql_rules as rules
+from statements.schema_catalogue import Catalogue, Table
+from statements.schema_rows import Scope, is_in_order, is_one_row, meets_once
+from statements.schema_triggers import fired_by, makes_ids
+from statements.sql_checks import UNSUPPORTED
+from statements.sql_ids import mixes_ids
+from statements.sql_lexer import Refused
+from statements.sql_shapes import Change, Insertion, Relation, RowIds
 
 Place = tuple[str, str]
 _CHANGES_CHILDREN = ("CASCADE", "SET NULL", "SET DEFAULT")

@@ -10,12 +10,13 @@ A view is held to little more than the law of reads: a write that reads it is ju
 from collections.abc import Generator
 
 import msgspec
-import sql_rules as rules
-from sql_checks import DEFINITION, UNSUPPORTED, VIEW, chain_end, check, check_bare_schemas, names_from, skip
-from sql_lexer import TRIGGER_KEYS, TWO_STATEMENTS, Refused, Tokens
-from sql_names import table_at
-from sql_shapes import Definition, TableName
-from sql_triggers import TriggerHead, read_trigger
+
+from statements import sql_rules as rules
+from statements.sql_checks import DEFINITION, UNSUPPORTED, VIEW, chain_end, check, check_bare_schemas, names_from, skip
+from statements.sql_lexer import TRIGGER_KEYS, TWO_STATEMENTS, Refused, Tokens
+from statements.sql_names import table_at
+from statements.sql_shapes import Definition, TableName
+from statements.sql_triggers import TriggerHead, read_trigger
 
 _CHANGED = {
     "CREATE": ("TABLE", "VIEW", "INDEX", "DATABASE", "SCHEMA", "TRIGGER"),

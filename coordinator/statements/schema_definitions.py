@@ -4,12 +4,12 @@ A trigger is run by writes that rest on no schema, such as a plain INSERT, so wh
 table that a trigger writes to keeps its name, its keys and its way of making ids until the trigger is dropped.
 """
 
-import sql_rules as rules
-from schema_catalogue import Catalogue
-from schema_triggers import fired_by, written_by_triggers
-from sql_checks import UNSUPPORTED
-from sql_lexer import Refused
-from sql_shapes import Definition, TableName, Trigger
+from statements import sql_rules as rules
+from statements.schema_catalogue import Catalogue
+from statements.schema_triggers import fired_by, written_by_triggers
+from statements.sql_checks import UNSUPPORTED
+from statements.sql_lexer import Refused
+from statements.sql_shapes import Definition, TableName, Trigger
 
 
 def judge_definition(claim: Definition, catalogue: Catalogue) -> None:

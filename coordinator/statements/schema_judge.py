@@ -12,15 +12,27 @@ appears meanwhile changes the schema's version.
 
 from collections.abc import Generator, Iterable
 
-import sql_rules as rules
-from query_parser import Statement
-from schema_catalogue import Catalogue, ColumnFacts, Table
-from schema_definitions import judge_definition
-from schema_rows import ROW_ALIASES, Scope, is_in_order, is_one_row
-from schema_triggers import view_is_exact
-from schema_writes import WriteJudge, refused
-from sql_lexer import Refused, finish
-from sql_shapes import Change, Claim, Column, Concatenated, Exact, Insertion, Limited, OneStep, Query, Relation, RowIds
+from statements import sql_rules as rules
+from statements.query_parser import Statement
+from statements.schema_catalogue import Catalogue, ColumnFacts, Table
+from statements.schema_definitions import judge_definition
+from statements.schema_rows import ROW_ALIASES, Scope, is_in_order, is_one_row
+from statements.schema_triggers import view_is_exact
+from statements.schema_writes import WriteJudge, refused
+from statements.sql_lexer import Refused, finish
+from statements.sql_shapes import (
+    Change,
+    Claim,
+    Column,
+    Concatenated,
+    Exact,
+    Insertion,
+    Limited,
+    OneStep,
+    Query,
+    Relation,
+    RowIds,
+)
 
 
 def judge(statement: Statement, catalogue: Catalogue) -> None:

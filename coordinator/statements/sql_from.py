@@ -6,10 +6,10 @@ beside them. An equality in the ON of a LEFT JOIN says something of the right si
 
 from collections.abc import Generator, Set
 
-from sql_checks import chain_end
-from sql_lexer import LITERAL, ROWS, Tokens
-from sql_names import NOT_COLUMNS, PAUSE_TOKENS, column_at, split, table_at
-from sql_shapes import Column, Equality, Literal, Relation
+from statements.sql_checks import chain_end
+from statements.sql_lexer import LITERAL, ROWS, Tokens
+from statements.sql_names import NOT_COLUMNS, PAUSE_TOKENS, column_at, split, table_at
+from statements.sql_shapes import Column, Equality, Literal, Relation
 
 EQUALITIES_MAX = 32
 """Of one query: more are not looked at, which can only lead to a refusal. What follows from them is found by going round."""

@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import Sequence
 
-from sql_shapes import Splice
+from statements.sql_shapes import Splice
 
 
 def with_values(text: str, splices: Sequence[Splice]) -> str:

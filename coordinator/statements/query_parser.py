@@ -22,12 +22,23 @@ from collections.abc import Generator
 from functools import lru_cache
 
 import msgspec
-import sql_rules as rules
-from sql_checks import READ, UNSUPPORTED, WRITE, chain_end, check, check_bare_schemas, names_from, skip, tables_of
-from sql_definitions import read_schema_change
-from sql_lexer import LITERAL, Refused, Tokens, finish, tokenize
-from sql_shapes import Claim, Relation, Splice, weight_of
-from sql_writes import Write, read_change, read_insert
+
+from statements import sql_rules as rules
+from statements.sql_checks import (
+    READ,
+    UNSUPPORTED,
+    WRITE,
+    chain_end,
+    check,
+    check_bare_schemas,
+    names_from,
+    skip,
+    tables_of,
+)
+from statements.sql_definitions import read_schema_change
+from statements.sql_lexer import LITERAL, Refused, Tokens, finish, tokenize
+from statements.sql_shapes import Claim, Relation, Splice, weight_of
+from statements.sql_writes import Write, read_change, read_insert
 
 __all__ = ["Kind", "Refused", "Statement", "parse", "parse_in_steps"]
 

@@ -13,8 +13,8 @@ counts only between like types.
 
 from collections.abc import Iterable, Set
 
-from schema_catalogue import BYTES, EXACT_NUMBERS, TEXTS, TIMES, Catalogue, ColumnFacts, Table, UniqueKey
-from sql_shapes import Column, Literal, Query, Relation
+from statements.schema_catalogue import BYTES, EXACT_NUMBERS, TEXTS, TIMES, Catalogue, ColumnFacts, Table, UniqueKey
+from statements.sql_shapes import Column, Literal, Query, Relation
 
 Place = tuple[str, str]
 """(alias, column)."""

@@ -7,11 +7,11 @@ every entry, to the same value on every node.
 
 from functools import lru_cache
 
-from schema_catalogue import Catalogue, Table
-from sql_checks import WRITE, check
-from sql_lexer import Refused, finish, tokenize
-from sql_shapes import Insertion, Trigger
-from sql_triggers import TriggerHead, read_body
+from statements.schema_catalogue import Catalogue, Table
+from statements.sql_checks import WRITE, check
+from statements.sql_lexer import Refused, finish, tokenize
+from statements.sql_shapes import Insertion, Trigger
+from statements.sql_triggers import TriggerHead, read_body
 
 _HEAD = "CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW "
 _PINNED_VARIABLE = "@write_timestamp"

@@ -11,13 +11,25 @@ on a server with ids burnt by rollbacks: rows that are skipped by IGNORE or repl
 from collections.abc import Generator
 
 import msgspec
-import sql_rules as rules
-from sql_checks import TRIGGER, UNSUPPORTED, VALUES, WRITE, Law, chain_end, check, names_from, skip, tables_of
-from sql_ids import may_mix_ids
-from sql_lexer import LITERAL, ROWS, Refused, Tokens, is_one_row
-from sql_names import PAUSE_ITEMS, PAUSE_TOKENS, column_at, columns_in, split, table_at
-from sql_queries import Found, read_queries, refuse_strange_limits
-from sql_shapes import Assignment, Change, Claim, Insertion, Query, Relation, RowIds, Splice, TableName
+
+from statements import sql_rules as rules
+from statements.sql_checks import (
+    TRIGGER,
+    UNSUPPORTED,
+    VALUES,
+    WRITE,
+    Law,
+    chain_end,
+    check,
+    names_from,
+    skip,
+    tables_of,
+)
+from statements.sql_ids import may_mix_ids
+from statements.sql_lexer import LITERAL, ROWS, Refused, Tokens, is_one_row
+from statements.sql_names import PAUSE_ITEMS, PAUSE_TOKENS, column_at, columns_in, split, table_at
+from statements.sql_queries import Found, read_queries, refuse_strange_limits
+from statements.sql_shapes import Assignment, Change, Claim, Insertion, Query, Relation, RowIds, Splice, TableName
 
 
 class Write(msgspec.Struct, frozen=True):

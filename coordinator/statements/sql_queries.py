@@ -11,13 +11,14 @@ Exact that is not understood, and so can only be refused.
 from collections.abc import Generator, Set
 
 import msgspec
-import sql_rules as rules
-from sql_aggregates import AGGREGATES, read_aggregate
-from sql_checks import UNSUPPORTED, chain_end, skip
-from sql_from import read_equalities, read_relations
-from sql_lexer import LITERAL, ROWS, Refused, Tokens
-from sql_names import PAUSE_ITEMS, PAUSE_TOKENS, column_at, columns_in, order_items, split
-from sql_shapes import Claim, Column, Equality, Exact, Limited, Query, Relation
+
+from statements import sql_rules as rules
+from statements.sql_aggregates import AGGREGATES, read_aggregate
+from statements.sql_checks import UNSUPPORTED, chain_end, skip
+from statements.sql_from import read_equalities, read_relations
+from statements.sql_lexer import LITERAL, ROWS, Refused, Tokens
+from statements.sql_names import PAUSE_ITEMS, PAUSE_TOKENS, column_at, columns_in, order_items, split
+from statements.sql_shapes import Claim, Column, Equality, Exact, Limited, Query, Relation
 
 _CLAUSES = frozenset({"FROM", "WHERE", "GROUP", "HAVING", "WINDOW", "ORDER", "LIMIT", "SET", "USING"})
 _SET_OPERATORS = frozenset({"UNION", "EXCEPT", "INTERSECT"})

@@ -13,8 +13,9 @@ comments around its dot; the lexer has taken those away.
 from collections.abc import Generator, Set
 
 import msgspec
-import sql_rules as rules
-from sql_lexer import NAME, ROWS, Refused, Tokens
+
+from statements import sql_rules as rules
+from statements.sql_lexer import NAME, ROWS, Refused, Tokens
 
 UNSUPPORTED = 1235
 _ACCESS_DENIED = 1142

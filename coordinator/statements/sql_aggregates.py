@@ -8,10 +8,10 @@ import re
 from collections.abc import Generator
 from itertools import pairwise
 
-from sql_checks import chain_end
-from sql_lexer import LITERAL, ROWS, Tokens
-from sql_names import PAUSE_TOKENS, column_at, columns_in, order_items
-from sql_shapes import Claim, Column, Concatenated, Exact, Query
+from statements.sql_checks import chain_end
+from statements.sql_lexer import LITERAL, ROWS, Tokens
+from statements.sql_names import PAUSE_TOKENS, column_at, columns_in, order_items
+from statements.sql_shapes import Claim, Column, Concatenated, Exact, Query
 
 _EXACT_NUMBERS = re.compile(r"[0-9., ()-]*")
 """No exponent, no quotes."""
