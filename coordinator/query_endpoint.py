@@ -18,13 +18,13 @@ import errors
 import msgspec
 from driver import Driver
 from errors import QueryError
+from made_values import with_values
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from adapters.outcomes import DISTURBANCES
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadRefused, Refuse, Stale
-from statements.made_values import with_values
 from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
 from statements.schema_judge import judge_in_steps
 

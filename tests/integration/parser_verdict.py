@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from statements.made_values import with_values
+from made_values import with_values
+
 from statements.query_parser import Kind, Refused, Statement, parse
 from statements.schema_catalogue import Catalogue
 from statements.schema_judge import judge

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from made_values import with_values
 from node_effects import COMMIT, NODE, NOW_US, ROLL_BACK, execute, prepare, row_of, store
 from one_mysql import DATABASE, OneMySQL, one_mysql
 from parser_verdict import Verdict, catalogue_on, verdict_of
@@ -22,7 +23,6 @@ from replication.effects import Fence
 from replication.log import EMPTY_LOG_END, Entry, LogEnd, end_after
 from replication.replies import BatchCommitted, BatchExecuted, Diverged, Fenced, RowPrepared, RowsStored
 from replication.values import Disturbed, Executed, Rejected
-from statements.made_values import with_values
 
 SECONDARY_INDEXES = (
     "SELECT DISTINCT table_name, index_name FROM information_schema.statistics"

@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from made_values import with_values
 
-from statements.made_values import with_values
 from statements.query_parser import parse
 
 UUID = r"'[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}'"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from fuzz_texts import fuzz, texts
+from made_values import with_values
 
-from statements.made_values import with_values
 from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
 from statements.schema_catalogue import Catalogue
 from statements.schema_judge import judge
