@@ -9,8 +9,10 @@ afterwards its redo log is as large as it will ever be, as after some minutes of
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pymysql  # type: ignore[import-untyped]
 import pytest
@@ -73,6 +75,15 @@ class Growth:
                 await asyncio.sleep(0.05)
 
 
+def sizes_in(folder: Path) -> set[int]:
+    """Of the files that are there; one may go away while they are looked at."""
+    sizes = set()
+    for file in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            sizes.add(file.stat().st_size)
+    return sizes
+
+
 def make_the_redo_log_go_round(cluster: FaultCluster, node: str) -> None:
     """Past the cluster, in a schema of its own, which is gone afterwards."""
     folder = cluster.handle.node(node).data / "#innodb_redo"
@@ -81,7 +92,7 @@ def make_the_redo_log_go_round(cluster: FaultCluster, node: str) -> None:
     cluster.handle.rows_on(node, "CREATE DATABASE scratch")
     cluster.handle.rows_on(node, "CREATE TABLE scratch.large (id INT PRIMARY KEY, filling LONGBLOB NOT NULL)")
     for key in range(REDO_ROUNDS_MAX):
-        sizes = {file.stat().st_size for file in folder.iterdir()}
+        sizes = sizes_in(folder)
         if sizes == full_size:
             break
         cluster.handle.rows_on(node, f"REPLACE INTO scratch.large VALUES ({key % 4}, REPEAT('x', 4000000))")

@@ -25,7 +25,15 @@ def run(cluster: ClusterHandle, command: str) -> dict[str, Any]:
 
 
 def check_shape(command: str, answer: dict[str, Any]) -> None:
-    if "INSERT" in command:
+    if "/explain-replication" in command:
+        assert (answer["kind"], answer["verb"], answer["tables"]) == ("refused", "DELETE", ["users"])
+        assert json.dumps(answer["refusal"]["reason"])[1:-1] in README
+    elif "CREATE TABLE" in command:
+        assert (answer["success"], answer["committed"], answer["rows_affected"]) == (True, True, 0)
+    elif "/verify" in command:
+        last = answer.get("last", answer)
+        assert last["outcome"] == "equal"
+    elif "INSERT" in command:
         assert answer["success"] is True
         timestamp = answer["timestamp"]
         assert answer["message"] == f"Write successful (timestamp: {timestamp}, quorum: 2/2)"
@@ -62,7 +70,7 @@ def check_shape(command: str, answer: dict[str, Any]) -> None:
 
 
 def test_the_readme_has_the_commands() -> None:
-    assert len(COMMANDS) == 15, COMMANDS
+    assert len(COMMANDS) == 19, COMMANDS
 
 
 @pytest.mark.parametrize("place", range(len(COMMANDS)))

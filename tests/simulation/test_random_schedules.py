@@ -92,7 +92,7 @@ def happened() -> Counter[str]:
 
 def test_the_schedules_are_not_idle(happened: Counter[str]) -> None:
     """All is well in a world where nothing happens: writes must be acknowledged, reads answered, and masters change."""
-    assert happened["acknowledged"] > happened["writes"] / 3
+    assert happened["acknowledged"] > 0.3 * happened["writes"], "others wait while the schema is changed"
     assert happened["reads answered"] > happened["reads"] / 3
     assert happened["epochs"] > 3 * SUMMED
     assert happened["with several coordinators"] > SUMMED / 2
