@@ -27,18 +27,13 @@ START_TIMEOUT_S = 60
 PASSWORD = "collector-secret"
 SMALL = [
     "--no-defaults",
-    *(
-        [
-            "--user=root--partial-revokes=ON",
-        ]
-        if os.getuid() == 0
-        else []
-    ),
+    *(["--user=root"] if os.getuid() == 0 else []),
     "--secure-file-priv=NULL",
     "--innodb-buffer-pool-size=32M",
     "--innodb-numa-interleave=OFF",
     "--performance-schema=OFF",
     "--disable-log-bin",
+    "--partial-revokes=ON",
 ]
 
 
