@@ -160,7 +160,7 @@ async def test_a_node_as_init_sql_leaves_it_answers_with_zeros(server: MySqlServ
 async def test_each_probe_reads_the_present_state_and_entries_beyond_the_commit_point_do_not_count(
     server: MySqlServer,
 ) -> None:
-    log_row = "INSERT INTO _replication.log VALUES ({0}, {0}, 3, 0, 0, {1}, 0, 0, '', REPEAT('x', 16))"
+    log_row = "INSERT INTO _replication.log VALUES ({0}, {0}, 3, 0, 0, {1}, 0, 0, '', REPEAT('x', 16), 0)"
     async with probing() as probe:
         await probe.ask()
         server.run(
