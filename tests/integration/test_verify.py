@@ -194,9 +194,9 @@ async def test_a_coordinator_that_dies_after_a_comparison_leaves_the_rebuilding_
     assert verify(cluster)["outcome"] == "differs"
     deadline_s = time.monotonic() + STATE_S
     # said as soon as it is found: on a slow machine it may be a member again before the comparison ends
-    while log_of(cluster).count(f"{name} is set aside") == before:
+    while log_of(cluster).count(f"{name} is set aside") == before:  # noqa: ASYNC110 (a log tells nobody)
         assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+        await asyncio.sleep(0.01)
     cluster.kill("coordinator")
     cluster.start("coordinator")
     wait_until_whole(cluster)
