@@ -194,7 +194,7 @@ async def test_a_coordinator_that_dies_after_a_comparison_leaves_the_rebuilding_
     assert verify(cluster)["outcome"] == "differs"
     deadline_s = time.monotonic() + STATE_S
     # said as soon as it is found: on a slow machine it may be a member again before the comparison ends
-    while log_of(cluster).count(f"{name} is set aside") == before:  # noqa: ASYNC110 (a log tells nobody)
+    while log_of(cluster).count(f"{name} is set aside") == before:
         assert time.monotonic() < deadline_s
         await asyncio.sleep(0.01)
     cluster.kill("coordinator")
