@@ -23,7 +23,7 @@ from collections import deque
 from replication.batch_under_way import BatchUnderWay
 from replication.effects import Acknowledge, Fail, ReadLog, Refuse, RunSchemaChange
 from replication.log import ChangeStep, Entry, LogDamaged, SchemaChange, batch_of
-from replication.progress import NodeState
+from replication.progress import NodeProgress, NodeState
 from replication.quorum import counted_replicas
 from replication.reads import ReadPath
 from replication.replies import LogRead
@@ -32,6 +32,23 @@ from replication.timestamps import TimestampStock
 from replication.values import Disturbed, Executed, Outcome, Rejected, Request
 
 OUTLIVED = "another coordinator served meanwhile: nobody can tell whether the schema was changed"
+
+
+def order_change(state: ReplicationState, node: NodeProgress, change: SchemaChange) -> None:
+    """Tell a node to execute a change; whose turn that is, others decide."""
+    node.change_command = state.next_command()
+    state.emit(
+        RunSchemaChange(
+            node.name,
+            node.change_command,
+            epoch=state.epoch,
+            owner=state.owner,
+            applied_timestamp=node.applied_timestamp,
+            intent_timestamp=change.intent_timestamp,
+            now_us=change.now_us,
+            sql=change.sql,
+        )
+    )
 
 
 class OpenChange:
@@ -106,19 +123,7 @@ class SchemaChanges:
         state.schema_version += 1
         # from now on it may show what nobody has been told
         self._reads.master_may_be_ahead = True
-        master.change_command = state.next_command()
-        state.emit(
-            RunSchemaChange(
-                master.name,
-                master.change_command,
-                epoch=state.epoch,
-                owner=state.owner,
-                applied_timestamp=master.applied_timestamp,
-                intent_timestamp=open_change.timestamp,
-                now_us=open_change.change.now_us,
-                sql=open_change.change.sql,
-            )
-        )
+        order_change(state, master, open_change.change)
 
     def executed(self, outcome: Outcome) -> str:
         """The master's word. Not empty: it cannot do it, and another master is to try."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from replication.divergence import compared_with, set_aside
-from replication.effects import Admit, Fence, ReadLog, ReadPositions, RunSchemaChange, StoreRows
+from replication.effects import Admit, Fence, ReadLog, ReadPositions, StoreRows
 from replication.log import (
     LOG_BEGIN,
     Batch,
@@ -31,6 +31,7 @@ from replication.log import (
 )
 from replication.progress import NodeProgress, NodeState, common_point
 from replication.replies import Diverged, LogGone, LogRead, PositionsRead
+from replication.schema_changes import order_change
 from replication.state import Phase, ReplicationState
 
 
@@ -273,21 +274,8 @@ class Shipping:
         return tuple(apply), None
 
     def _change_schema(self, node: NodeProgress, change: SchemaChange) -> None:
-        state = self._state
         node.waits_for_change = change.intent_timestamp
-        node.change_command = state.next_command()
-        state.emit(
-            RunSchemaChange(
-                node.name,
-                node.change_command,
-                epoch=state.epoch,
-                owner=state.owner,
-                applied_timestamp=node.applied_timestamp,
-                intent_timestamp=change.intent_timestamp,
-                now_us=change.now_us,
-                sql=change.sql,
-            )
-        )
+        order_change(self._state, node, change)
 
     def schema_changed(self, node: NodeProgress) -> None:
         """It executed the change that it waited for, or has long ago."""
