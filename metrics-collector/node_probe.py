@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import pymysql  # type: ignore[import-untyped]
+import pymysql
 from crash_journal import ServerRun
 from node_metrics import NodeReading
 

@@ -113,14 +113,14 @@ async def test_one_comparison_at_a_time_whose_progress_can_be_seen(
     begun = checked(await client.post("/verify"), 202)
     assert (begun["running"], begun["message"]) == (True, "a comparison is under way")
     async with asyncio.timeout(5):
-        while not (body := checked(await client.get("/verify")))["progress"]["nodes"]:  # noqa: ASYNC110
+        while not (body := checked(await client.get("/verify")))["progress"]["nodes"]:  # noqa: ASYNC110 (the route is what is asked)
             await asyncio.sleep(0.005)
     assert body["progress"]["nodes"] == list(NAMES)
     refused = checked(await client.post("/verify"), 409)
     assert (refused["success"], refused["message"]) == (False, "a comparison is under way")
     cluster.comparisons_go_on.set()
     async with asyncio.timeout(5):
-        while checked(await client.get("/verify"))["running"]:  # noqa: ASYNC110
+        while checked(await client.get("/verify"))["running"]:  # noqa: ASYNC110 (the route is what is asked)
             await asyncio.sleep(0.005)
     assert checked(await client.get("/verify"))["last"]["outcome"] == "equal"
 
@@ -157,7 +157,7 @@ async def test_what_came_in_between_is_said_and_no_comparison_is_called_equal_th
 
 async def test_comparisons_go_on_by_themselves_where_that_is_wanted(cluster: InProcessCluster) -> None:
     async with cluster.run(VERIFY_INTERVAL_S="1") as client, asyncio.timeout(10):
-        while checked(await client.get("/verify"))["last"] is None:  # noqa: ASYNC110
+        while checked(await client.get("/verify"))["last"] is None:  # noqa: ASYNC110 (the route is what is asked)
             await asyncio.sleep(0.02)
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in (".", "tests/integration", "tests/faults", "coordinator")]
 
-from fault_cluster import FaultCluster, fault_cluster  # noqa: E402
-from fault_schedule import Round, schedule  # noqa: E402
-from history_checks import Totals  # noqa: E402
-from nemesis import Anomalous, play, seed_of_the_day  # noqa: E402
+from fault_cluster import FaultCluster, fault_cluster  # noqa: E402 (behind the path that they are found by)
+from fault_schedule import Round, schedule  # noqa: E402 (behind the path that they are found by)
+from history_checks import Totals  # noqa: E402 (behind the path that they are found by)
+from nemesis import Anomalous, play, seed_of_the_day  # noqa: E402 (behind the path that they are found by)
 
 
 def evidence_folder() -> Path:

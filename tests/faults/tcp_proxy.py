@@ -184,7 +184,7 @@ async def serve(targets: dict[str, int]) -> None:
     ports = {}
     servers = []
     for node, line in lines.items():
-        server = await loop.create_server(lambda line=line: Connection(line).client, HOST, 0)  # type: ignore[misc]
+        server = await loop.create_server(lambda line=line: Connection(line).client, HOST, 0)  # type: ignore[misc]  # mypy takes a default for a type
         servers.append(server)
         ports[node] = server.sockets[0].getsockname()[1]
     print(json.dumps(ports), flush=True)

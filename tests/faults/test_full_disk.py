@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-import pymysql  # type: ignore[import-untyped]
+import pymysql
 import pytest
 from equal_nodes import wait_until_equal
 from fault_cluster import FaultCluster, fault_cluster

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pymysql  # type: ignore[import-untyped]
+import pymysql
 
 from cluster_layout import BY_NAME, MEMBERS, NODES, ROOT
 from local_process import find_processes, port_is_free

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pymysql  # type: ignore[import-untyped]
+import pymysql
 
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
 from adapters.mysql_session import MySQLSession

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import pymysql  # type: ignore[import-untyped]
+import pymysql
 from cluster_handle import ClusterHandle
 from one_mysql import DATABASE, OneMySQL
 

@@ -13,7 +13,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-import pymysql  # type: ignore[import-untyped]
+import pymysql
 import pytest
 from node_probe import MySqlNodeProbe, NodeAddress, ProbeAnswer, ProbeError
 

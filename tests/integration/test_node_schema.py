@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-import pymysql  # type: ignore[import-untyped]
+import pymysql
 import pytest
 from node_effects import COMMIT, NODE, NOW_US, execute, insert, prepare, row_of, store
 from one_mysql import DATABASE, OneMySQL, one_mysql

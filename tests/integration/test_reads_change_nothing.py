@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pymysql  # type: ignore[import-untyped]
+import pymysql
 import pytest
 from fuzz_texts import READS, STATEMENTS, fuzz, mutated, soups
 from hypothesis import strategies as st
 from one_mysql import CONFIG, OneMySQL, one_mysql
-from pymysql.constants import SERVER_STATUS  # type: ignore[import-untyped]
+from pymysql.constants import SERVER_STATUS
 from statement_files import script
 
 from statements.query_parser import Kind, Refused, parse

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pymysql  # type: ignore[import-untyped]
+import pymysql
 import pytest
 from cluster_handle import ClusterHandle, private_cluster
 

@@ -261,7 +261,7 @@ class Line:
 
     def _later(self, command: Command, certainty: Certainty, reason: str) -> None:
         world = self._world
-        failed = lambda: self._failed(command, certainty, reason)  # noqa: E731
+        failed = lambda: self._failed(command, certainty, reason)  # noqa: E731 (named to be read)
         world.at(world.now_ns, lambda: world.on(self.coordinator, failed))
 
     def _timed_out(self, command: Command) -> None:

@@ -62,7 +62,7 @@ class Partitions(FaultDraws):
             world.links.cut([end[0]], [end[1]], BOTH, world.now_ns + 2 * span_ns, vanish=vanish)
 
         for place, end in enumerate(ends):
-            world.at(world.now_ns + place * span_ns // 8, lambda end=end: stop(end))  # type: ignore[misc]
+            world.at(world.now_ns + place * span_ns // 8, lambda end=end: stop(end))  # type: ignore[misc]  # mypy takes a default for a type
         for place, end in enumerate(self.chance.sample(ends, len(ends))):
             heal_ns = world.now_ns + span_ns + place * span_ns // 8
-            world.at(heal_ns, lambda end=end: world.links.heal_link(*end))  # type: ignore[misc]
+            world.at(heal_ns, lambda end=end: world.links.heal_link(*end))  # type: ignore[misc]  # mypy takes a default for a type

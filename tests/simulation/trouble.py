@@ -184,7 +184,7 @@ class Trouble(DiskHarm, Partitions):
 
         for place, name in enumerate(taken[:2]):
             again_ns = world.now_ns + self.chance.randrange(100 * MS, 500 * MS) + place * 200 * MS
-            world.at(again_ns, lambda name=name: come_back_empty(name))  # type: ignore[misc]
+            world.at(again_ns, lambda name=name: come_back_empty(name))  # type: ignore[misc]  # mypy takes a default for a type
 
     # ------------------------------------------------------------------------------------------ timestamps
 

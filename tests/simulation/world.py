@@ -266,7 +266,7 @@ class World:
         for name in wrong:
             self.happened("a node was found to differ")
             difference = DifferenceFound(name, "a row")
-            tell = lambda difference=difference: self.on(coordinator, lambda: self.event(coordinator, difference))  # noqa: E731
+            tell = lambda difference=difference: self.on(coordinator, lambda: self.event(coordinator, difference))  # noqa: E731 (named to be read)
             self.at(self.now_ns + self.within(100 * MS), tell)
 
     # ------------------------------------------------------------------------------------------ nodes
@@ -355,11 +355,11 @@ class World:
                 opened_ns = self.now_ns
                 self._readers[ends] = (server.run, opened_ns)
             if not self.may_read_over(opened_ns, read):
-                again = lambda: self._ask_for_leave(coordinator, effect.read_id)  # noqa: E731
+                again = lambda: self._ask_for_leave(coordinator, effect.read_id)  # noqa: E731 (named to be read)
                 self.at(self.now_ns, lambda: self.on(coordinator, again))
                 return
             seen, entries, changes = server.node.applied, len(server.node.data), tuple(server.node.schema)
-            answered = lambda: self.on(coordinator, lambda: answer(seen, entries, changes))  # noqa: E731
+            answered = lambda: self.on(coordinator, lambda: answer(seen, entries, changes))  # noqa: E731 (named to be read)
             self._trip(ends, Direction.TO_COORDINATOR, answered)
 
         def answer(seen: int, entries: int, changes: tuple[str, ...]) -> None:
