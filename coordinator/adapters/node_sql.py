@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from replication.effects import ExecuteBatch, MeasureLog, PrepareRow, RunSchemaChange, StoreRows, TruncateLog
-from replication.log import Batch, ChangeStep, Entry, LogRow, Position, batch_of
+from replication.log import Batch, ChangeStep, Entry, LogRow, Position
 
 GUARD_FAILED_ERRNO = 1242
 
@@ -163,10 +163,9 @@ def update_meta(committed: int, master: str, applied: LogRow | None, *, ends_cha
 
 
 def prepare_row(effect: PrepareRow) -> list[str]:
-    ends_change = is_outcome(batch_of(effect.row))
     return [
         insert_rows([effect.row]),
-        update_meta(effect.row.last_timestamp, effect.master, effect.row, ends_change=ends_change),
+        update_meta(effect.row.last_timestamp, effect.master, effect.row, ends_change=effect.ends_change),
     ]
 
 

@@ -56,6 +56,8 @@ class PrepareRow(NodeCommand, frozen=True):
 
     row: LogRow
     master: str
+    ends_change: bool = False
+    """The row is a schema change's outcome: nobody will ask any more whether the node executed it."""
 
 
 class CommitBatch(NodeCommand, frozen=True):

@@ -190,7 +190,8 @@ class WritePath:
         master = state.master_progress
         batch.command = master.command = state.next_command()
         self._shipping.ship_all()
-        state.emit(PrepareRow(master.name, batch.command, batch.row, master.name))
+        ends_change = batch.change is not None and batch.change.step is not ChangeStep.INTENT
+        state.emit(PrepareRow(master.name, batch.command, batch.row, master.name, ends_change))
 
     def _command_master(self, kind: type[RollBackBatch] | type[CommitBatch]) -> None:
         state, batch = self._state, self.batch

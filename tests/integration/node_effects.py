@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 
 from replication.effects import CommitBatch, ExecuteBatch, PrepareRow, RollBackBatch, StoreRows
-from replication.log import EMPTY_LOG_END, Batch, Entry, LogEnd, LogRow, Position, batch_of, end_after, next_row
+from replication.log import (
+    EMPTY_LOG_END,
+    Batch,
+    ChangeStep,
+    Entry,
+    LogEnd,
+    LogRow,
+    Position,
+    batch_of,
+    end_after,
+    next_row,
+)
 from replication.values import Request
 
 NOW_US = 1_764_000_000_123_456
@@ -32,7 +43,8 @@ def execute(epoch: int, owner: str, previous: Position, *texts: str, rand_seed: 
 
 
 def prepare(row: LogRow, master: str = "master-of-test") -> PrepareRow:
-    return PrepareRow(NODE, 0, row, master)
+    change = batch_of(row).change
+    return PrepareRow(NODE, 0, row, master, change is not None and change.step is not ChangeStep.INTENT)
 
 
 def row_of(end: LogEnd, epoch: int, *entries: Entry, now_us: int = NOW_US) -> LogRow:

@@ -31,7 +31,7 @@ from replication.effects import (
     StoreRows,
     TruncateLog,
 )
-from replication.log import EMPTY_LOG_END, Batch, ChangeStep, Entry, LogEnd, LogRow, Position, batch_of, end_after
+from replication.log import EMPTY_LOG_END, Batch, ChangeStep, Entry, LogEnd, LogRow, Position, end_after
 from replication.replies import (
     Admitted,
     Bare,
@@ -79,6 +79,7 @@ class OpenTransaction:
         self.effect = effect
         self.entries: list[Entry] = []
         self.row: LogRow | None = None
+        self.ends_change = False
 
 
 class ModelNode:
@@ -331,7 +332,7 @@ class ModelNode:
         if transaction is None or transaction.connection != connection:
             raise CommandLost("the transaction is gone")
         if isinstance(effect, PrepareRow):
-            transaction.row = effect.row
+            transaction.row, transaction.ends_change = effect.row, effect.ends_change
             self.open_master = effect.master
             return RowPrepared()
         self.open = None
@@ -342,7 +343,8 @@ class ModelNode:
         self.log.append(transaction.row)
         self.data += transaction.entries
         self.applied = self.committed = transaction.row.last_timestamp
-        self._end_mark(batch_of(transaction.row))
+        if transaction.ends_change:
+            self.mark = (0, len(self.schema))
         self.master = self.open_master
         return BatchCommitted()
 
