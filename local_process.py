@@ -74,18 +74,34 @@ SUPERVISOR = ".supervisor"
 """Ending of the name of a process that only starts another one again."""
 RESTART_STATUS = 16
 """With this a mysqld ends that wants to be started again (MYSQLD_RESTART_EXIT)."""
+CRASH_STATUSES = (2, *(128 + number for number in (4, 5, 6, 7, 8, 11)))
+"""How a mysqld ends that crashed: by its own handler of fatal signals (MYSQLD_FAILURE_EXIT), or by such a signal itself."""
+CRASH_LOOP_S, CRASHES_MAX = 10, 5
+"""A server that crashes so often in a row, each time within so many seconds of its start, stays away."""
 _SUPERVISE = f"""
+crashes=0
 while :; do
+  began=$(date +%s)
   {MARK}=$0 MYSQLD_PARENT_PID=$$ setsid "$@"
-  [ $? -eq {RESTART_STATUS} ] || exit
+  status=$?
+  case $status in
+    {RESTART_STATUS}) continue ;;
+    {"|".join(map(str, CRASH_STATUSES))}) ;;
+    *) exit $status ;;
+  esac
+  [ $(($(date +%s) - began)) -lt {CRASH_LOOP_S} ] || crashes=0
+  crashes=$((crashes + 1))
+  [ $crashes -lt {CRASHES_MAX} ] || exit $status
+  echo "the server crashed (status $status) and is started again"
+  sleep 1
 done
 """
 
 
 def supervised(argv: Sequence[str], *, name: str, cluster_dir: Path) -> list[str]:
-    """A command that runs `argv` as a process of its own name and session, and once more whenever it ends with the wish for it:
-    a mysqld that has received a full copy of another's data starts anew with it, and asks for nothing else. One that was killed
-    or stopped stays away. The manual's supervisor is a service manager; a cluster in a folder has none."""
+    """A command that runs `argv` as a process of its own name and session, and once more whenever it ends with the wish for it
+    or crashes: a mysqld that has received a full copy of another's data starts anew with it, and asks for nothing else. One that
+    was killed or stopped stays away. The manual's supervisor is a service manager; a cluster in a folder has none."""
     return ["/bin/sh", "-c", _SUPERVISE, str(cluster_dir / name), *argv]
 
 

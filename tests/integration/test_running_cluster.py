@@ -99,6 +99,30 @@ def test_a_node_that_cannot_start_is_reported_with_the_end_of_its_log(tmp_path: 
             one.start("replica-3")
 
 
+def test_a_server_that_crashes_is_started_again_and_one_that_is_killed_is_not(tmp_path: Path) -> None:
+    """Seen: a mysqld that freed a bad pointer while it ended for its restart after a full copy, and stayed away."""
+    with private_cluster(tmp_path, only=["replica-1"]) as one:
+        port = one.port("replica-1")
+        (crashed,) = [process.pid for process in find_processes(tmp_path) if process.name == "replica-1"]
+        os.kill(crashed, signal.SIGSEGV)
+        deadline_s = time.monotonic() + 30
+        while not (
+            found := {process.pid for process in find_processes(tmp_path) if process.name == "replica-1"} - {crashed}
+        ):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        while not mysql_answers(port):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        assert "is started again" in (tmp_path / "log" / "replica-1.log").read_text()
+        (again,) = found
+        os.kill(again, signal.SIGKILL)
+        while find_processes(tmp_path):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        assert not mysql_answers(port)
+
+
 def test_a_port_that_is_taken_is_said_before_anything_starts(pair: ClusterHandle, tmp_path: Path) -> None:
     other = ClusterHandle(tmp_path, pair.port_offset)
     with pytest.raises(AssertionError, match=f"port {pair.port('replica-1')} is taken"):

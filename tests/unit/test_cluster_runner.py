@@ -74,6 +74,26 @@ def _command(cluster_dir: Path, *argv: str) -> "subprocess.CompletedProcess[str]
 WAIT = "print(flush=True); import time; time.sleep(60)"
 
 
+def test_a_server_that_crashes_at_every_start_is_given_up(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    command = ["/bin/sh", "-c", f"echo >> {starts}; kill -SEGV $$"]
+    argv = local_process.supervised(command, name="replica-1", cluster_dir=tmp_path)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 128 + signal.SIGSEGV
+    assert len(starts.read_text()) == local_process.CRASHES_MAX
+    assert done.stdout.count("is started again") == local_process.CRASHES_MAX - 1
+
+
+@pytest.mark.parametrize("ending", ["exit 0", "exit 1", "kill -TERM $$", "kill -KILL $$"])
+def test_a_server_that_was_ended_is_not_started_again(tmp_path: Path, ending: str) -> None:
+    starts = tmp_path / "starts"
+    argv = local_process.supervised(
+        ["/bin/sh", "-c", f"echo >> {starts}; {ending}"], name="replica-1", cluster_dir=tmp_path
+    )
+    subprocess.run(argv, capture_output=True, timeout=60, check=False)
+    assert len(starts.read_text()) == 1
+
+
 def test_a_process_is_found_by_its_mark_and_by_its_own_clusters_name_only(tmp_path: Path, marked: Spawn) -> None:
     child = marked(WAIT)
     assert [(process.name, process.pid) for process in find_processes(tmp_path)] == [("replica-1", child.pid)]
