@@ -132,7 +132,12 @@ class Verifier:
     def _report(result: Comparison) -> None:
         for difference in result.differences:
             who = ", ".join(difference.wrong_nodes)
-            verdict = f"{who} will be rebuilt" if who else f"no majority: {difference.groups}; a person must decide"
+            if who:
+                verdict = f"{who} will be rebuilt"
+            elif result.left_out:
+                verdict = f"no majority: {difference.groups}; compare again when {', '.join(result.left_out)} is there too"
+            else:
+                verdict = f"no majority: {difference.groups}; a person must decide"
             log.error("DIFFERENCE at %d: %s: %s", result.timestamp, difference.sentence, verdict)
         level = logging.INFO if result.outcome == "equal" else logging.WARNING
         text = "rows of all nodes compared at %d: %s %s (%d tables, %d rows, %.0f ms)"
