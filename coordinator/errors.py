@@ -86,6 +86,12 @@ def unavailable(reason: str, committed: Committed, errno: int | None = None, sql
     )
 
 
+def stopping() -> QueryError:
+    """What comes while the coordinator answers its last requests."""
+    reason = "this coordinator is being stopped and takes no more requests; nothing was changed, so send it again in a moment"
+    return QueryError(503, "unavailable", reason, retry_after_s=1)
+
+
 def cut_off(committed: Committed) -> QueryError:
     """What could not be waited for when the coordinator was stopped."""
     advice = "look before you repeat it" if committed == "unknown" else "nothing was changed, so it can be sent again"
