@@ -34,7 +34,8 @@ from runner_console import CannotRun, Progress, locked
 CACHE = ROOT / ".mysql"
 START_S = 90.0  # a node that was killed may have a log to recover
 HEALTHY_S = 60.0
-STOP_S = {"node": 30.0, "service": 10.0}
+# a service answers what is in flight first, 12 s at most (coordinator/draining.py), then uvicorn waits 3 s for the rest
+STOP_S = {"node": 30.0, "service": 20.0}
 FREEZE_S = 5.0
 
 
@@ -126,10 +127,12 @@ class Cluster(ClusterProcesses):
             self._end_everything()
 
     def _end_everything(self) -> None:
-        """Services first, so that nobody sees the nodes go; then whatever else carries our mark, until nothing does."""
-        for members in (SERVICES, NODES):
+        """The coordinator first, whose last requests may need all others; then the other services, so that nobody sees the nodes
+        go; then the nodes, and whatever else carries our mark, until nothing does."""
+        helpers = [service.name for service in SERVICES if service.name != "coordinator"]
+        for names in (["coordinator"], helpers, [node.name for node in NODES]):
             running = self._running()
-            self._terminate([running[member.name] for member in members if member.name in running])
+            self._terminate([running[name] for name in names if name in running])
         # if the cache is in use, whoever uses it is alive and looks after it
         with contextlib.suppress(CannotRun), locked(CACHE / "lock", self._progress, wait_s=0):
             mysql_server.end_orphans(CACHE)

@@ -14,6 +14,7 @@ import crash_point
 import httpx
 from cabinet_contract import CabinetError, CabinetHealth, QuorumAnswer, QuorumRefusal, SelectQuorumRequest
 from crash_point import ConnectionCut
+from draining import Draining
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -26,6 +27,7 @@ from starlette.exceptions import HTTPException
 
 # the master of a cluster in which nobody has been elected yet
 MASTER_INITIAL = "mysql-master"
+STOPPING = "This service is being stopped: ask again in a moment; until then, wait for whichever replicas answer first."
 
 
 class CabinetSettings(BaseSettings):
@@ -157,6 +159,7 @@ async def _on_cut(request: Request, _: ConnectionCut) -> Response:
 def create_app(settings: CabinetSettings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
     """`transport` is how the collector is reached; None is the network."""
     app = FastAPI(title="Cabinet service", lifespan=lifespan)
+    app.add_middleware(Draining, refusal=CabinetError(message=STOPPING).model_dump_json().encode())
     app.state.settings = settings
     app.state.transport = transport
     app.include_router(router)

@@ -31,7 +31,7 @@ class CoordinatorSettings(BaseSettings):
     seer_url: str = "http://127.0.0.1:8005"
 
     request_deadline_ms: int = Field(default=10_000, ge=100, le=600_000)
-    """How long a request is held while the cluster cannot serve it."""
+    """How long a request is held while the cluster cannot serve it. A stop waits 12 s for it (draining.py)."""
     read_timeout_ms: int = Field(default=10_000, ge=10)
     """How long one SELECT may run."""
     read_rows_max: int = Field(default=100_000, ge=1)

@@ -84,3 +84,16 @@ def unavailable(reason: str, committed: Committed, errno: int | None = None, sql
     return QueryError(
         503, "unavailable", reason + advice, committed=committed, errno=errno, sqlstate=sqlstate, retry_after_s=1
     )
+
+
+def stopping() -> QueryError:
+    """What comes while the coordinator answers its last requests."""
+    reason = "this coordinator is being stopped and takes no more requests; nothing was changed, so send it again in a moment"
+    return QueryError(503, "unavailable", reason, retry_after_s=1)
+
+
+def cut_off(committed: Committed) -> QueryError:
+    """What could not be waited for when the coordinator was stopped."""
+    advice = "look before you repeat it" if committed == "unknown" else "nothing was changed, so it can be sent again"
+    reason = f"the coordinator was stopped before this had ended; {advice}"
+    return QueryError(503, "unavailable", reason, committed=committed, retry_after_s=1)

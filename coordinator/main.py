@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 import coordinator_points as points
 import crash_point
+import errors
 import msgspec
 import status_view
 from config import CoordinatorSettings
 from crash_point import ConnectionCut
+from draining import Draining
 from driver import Driver
 from errors import QueryError, bad_request
 from fastapi import FastAPI, Request
@@ -327,10 +329,15 @@ class Application:
         else:
             await self.api(scope, receive, send)
 
+    def stop_waiting(self) -> None:
+        """The process is to end soon: whoever waits for something long is told how far it is."""
+        assert self.coordinator is not None
+        self.coordinator.verifier.send_away()
+
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Start and stop the coordinator of `app`."""
+    """Start and stop the coordinator of `application`."""
     logging.basicConfig(
         level=os.environ.get("LOG_LEVEL", "INFO"),
         stream=sys.stderr,
@@ -339,7 +346,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     # one line a request and a call is more than all the rest of the log, and says less
     for noisy in ("httpx", "asyncmy"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    app.coordinator = coordinator = Coordinator(CoordinatorSettings())  # type: ignore[call-arg]  # from the environment
+    application.coordinator = coordinator = Coordinator(CoordinatorSettings())  # type: ignore[call-arg]  # from the environment
     await coordinator.start()
     try:
         yield
@@ -348,4 +355,5 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 crash_point.arm(points.POINTS, os.environ)
-app = Application()
+application = Application()
+app = Draining(application, msgspec.json.encode(errors.stopping().body()), application.stop_waiting)

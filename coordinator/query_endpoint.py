@@ -79,6 +79,10 @@ class QueryEndpoint:
             status, headers, body = 200, [], await answer(await self._body(receive))
         except QueryError as error:
             status, headers, body = error.status, _error_headers(error), error.body()
+        except asyncio.CancelledError:
+            # uvicorn waits no longer; left to itself it would answer 500, which says nothing of what became of it
+            cut_off = errors.cut_off(False)
+            status, headers, body = cut_off.status, _error_headers(cut_off), cut_off.body()
         payload = _encode(body)
         headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -165,7 +169,11 @@ class QueryEndpoint:
                 raise errors.unavailable("the schema changes all the time", False)
 
     async def _write(self, statement: Statement) -> dict[str, object]:
-        answer = await self._send(statement)
+        try:
+            answer = await self._send(statement)
+        except asyncio.CancelledError as stopped:
+            # it may be in the log already, and then it will be made
+            raise errors.cut_off("unknown") from stopped
         if isinstance(answer, Acknowledge):
             entry, quorum = answer.entry, answer.quorum
             return {

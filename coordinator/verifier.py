@@ -47,6 +47,7 @@ class Verifier:
         self._state = state
         self._run: VerificationRun | None = None
         self._task: asyncio.Task[None] | None = None
+        self._nobody_waits = asyncio.Event()
         self.last: Comparison | None = None
 
     @property
@@ -77,9 +78,15 @@ class Verifier:
         return self._task
 
     async def wait(self, within_s: float) -> None:
-        """Until the one under way is done, or so long."""
+        """Until the one under way is done, or so long, or until nobody is to wait any more."""
         if self._task is not None:
-            await asyncio.wait({self._task}, timeout=within_s)
+            sent_away = asyncio.create_task(self._nobody_waits.wait())
+            await asyncio.wait({self._task, sent_away}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            sent_away.cancel()
+
+    def send_away(self) -> None:
+        """Let those go who wait for the end of one: the process is being stopped."""
+        self._nobody_waits.set()
 
     async def repeat(self, interval_s: float, ended: Callable[[asyncio.Task[None]], None]) -> None:
         """One after another, with a pause in between, for ever."""
@@ -135,7 +142,9 @@ class Verifier:
             if who:
                 verdict = f"{who} will be rebuilt"
             elif result.left_out:
-                verdict = f"no majority: {difference.groups}; compare again when {', '.join(result.left_out)} is there too"
+                verdict = (
+                    f"no majority: {difference.groups}; compare again when {', '.join(result.left_out)} is there too"
+                )
             else:
                 verdict = f"no majority: {difference.groups}; a person must decide"
             log.error("DIFFERENCE at %d: %s: %s", result.timestamp, difference.sentence, verdict)

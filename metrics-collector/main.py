@@ -10,6 +10,7 @@ from typing import Annotated, Self
 
 from collector import Collector
 from crash_journal import CrashJournal
+from draining import Draining
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from metrics_contract import ClusterMetrics, CollectorHealth, MetricsRefusal, NodeMetrics
@@ -22,6 +23,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 DEFAULT_NODES = (
     "mysql-master=127.0.0.1:13306,replica-1=127.0.0.1:13307,replica-2=127.0.0.1:13308,replica-3=127.0.0.1:13309"
 )
+STOPPING = "The metrics collector is being stopped: ask again in a moment."
 _NODE = re.compile(r"(?P<id>[a-z0-9][a-z0-9-]{0,62})=(?P<host>[^\s=:]+):(?P<port>[0-9]{1,5})")
 
 TimeoutMs = Annotated[int, Field(ge=10, le=60_000)]
@@ -136,6 +138,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="metrics-collector", lifespan=lifespan)
+app.add_middleware(Draining, refusal=MetricsRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
 # Where tests put probes that need no MySQL.
 app.state.make_probe = make_mysql_probe

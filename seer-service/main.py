@@ -14,6 +14,7 @@ import crash_point
 import httpx
 import seer_points as points
 from crash_point import ConnectionCut
+from draining import Draining
 from fastapi import APIRouter, Body, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -24,6 +25,8 @@ from pydantic import Field, HttpUrl
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from seer_contract import CandidateScores, ElectLeaderRequest, LeaderAnswer, LeaderRefusal, SeerError, SeerHealth
 from starlette.exceptions import HTTPException
+
+STOPPING = "This service is being stopped: ask again in a moment; until then, use the last scores or the node order."
 
 
 class SeerSettings(BaseSettings):
@@ -159,6 +162,7 @@ async def _on_cut(request: Request, _: ConnectionCut) -> Response:
 def create_app(settings: SeerSettings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
     """`transport` is how the collector is reached; None is the network."""
     app = FastAPI(title="SEER service", lifespan=lifespan)
+    app.add_middleware(Draining, refusal=SeerError(message=STOPPING).model_dump_json().encode())
     app.state.settings = settings
     app.state.transport = transport
     app.include_router(router)

@@ -15,6 +15,7 @@ from typing import Annotated
 import crash_point
 import timestamp_points as points
 from crash_point import ConnectionCut
+from draining import Draining
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +35,9 @@ from timestamp_contract import (
 from timestamp_server import ReservationFailedError, TimestampServer
 
 BODY_BYTES_MAX = 1024
+STOPPING = (
+    "No timestamp was handed out: this server is being stopped. Ask the other one, or this one again in a moment."
+)
 USAGE = f"Send count (1 to {COUNT_MAX}) and after (0 to {AFTER_MAX}), both optional."
 
 _log = logging.getLogger(__name__)
@@ -92,6 +96,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="timestamp-service", lifespan=lifespan)
+app.add_middleware(Draining, refusal=TimestampRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
 crash_point.arm(points.POINTS, os.environ)
 
@@ -177,6 +182,8 @@ async def hang_up(request: Request, _: Exception) -> Response:
 async def end_the_process(_: Request, error: Exception) -> Response:
     """A 500 alone would let a server go on that contradicts itself. A restart begins above everything handed out."""
     _log.critical("the allocator contradicts itself, ending: %s", error)
+    signal.raise_signal(signal.SIGTERM)
+    # once more: not to wait for what is in flight, and to end with another status than 0
     signal.raise_signal(signal.SIGTERM)
     return _answer(TimestampRefusal(message=f"No timestamp was handed out, the server restarts: {error}."), 500)
 

@@ -326,4 +326,4 @@ async def test_an_allocator_that_contradicts_itself_ends_the_process(
         response = await client.post("/timestamp")
         assert response.status_code == 500
         assert "contradict" not in refusal_in(response)
-        assert signals == [main.signal.SIGTERM]
+        assert signals == [main.signal.SIGTERM] * 2

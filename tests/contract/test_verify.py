@@ -1,6 +1,7 @@
 """`/verify` over HTTP, in process: what is compared, what is said of it, and what is done about it."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -123,6 +124,21 @@ async def test_one_comparison_at_a_time_whose_progress_can_be_seen(
         while checked(await client.get("/verify"))["running"]:  # noqa: ASYNC110 (the route is what is asked)
             await asyncio.sleep(0.005)
     assert checked(await client.get("/verify"))["last"]["outcome"] == "equal"
+
+
+async def test_whoever_waits_for_a_comparison_is_sent_away_when_the_coordinator_is_stopped(
+    cluster: InProcessCluster, client: httpx.AsyncClient
+) -> None:
+    cluster.comparisons_go_on.clear()
+    waiting = asyncio.create_task(client.post("/verify", json={"wait": True}))
+    async with asyncio.timeout(5):
+        while not checked(await client.get("/verify"))["running"]:  # noqa: ASYNC110 (the route is what is asked)
+            await asyncio.sleep(0.005)
+    assert not waiting.done()
+    sys.modules["coordinator_main"].application.stop_waiting()
+    async with asyncio.timeout(5):
+        assert checked(await waiting, 202)["message"] == "a comparison is under way"
+    cluster.comparisons_go_on.set()
 
 
 async def test_a_node_that_is_away_is_left_out_and_named(cluster: InProcessCluster, client: httpx.AsyncClient) -> None:

@@ -254,7 +254,7 @@ class InProcessCluster:
         main = self._wired()
         transport = httpx.ASGITransport(app=main.app)
         async with (
-            main.lifespan(main.app.api),
+            main.lifespan(main.application.api),
             httpx.AsyncClient(transport=transport, base_url="http://coordinator") as client,
         ):
             if wait:

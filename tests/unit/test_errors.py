@@ -15,6 +15,9 @@ MADE = [
     errors.unavailable("no quorum", False),
     errors.unavailable("it took too long", "unknown"),
     errors.unavailable("lock wait", False, 1205, "HY000"),
+    errors.stopping(),
+    errors.cut_off(False),
+    errors.cut_off("unknown"),
 ]
 
 

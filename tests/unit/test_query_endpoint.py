@@ -425,3 +425,52 @@ async def test_a_read_without_leave_is_not_done() -> None:
         await endpoint_of(driver, reader).answer(body_of("SELECT 1"))
     assert (refused.value.status, refused.value.committed) == (503, False)
     assert (reader.texts, driver.finished) == ([], [])
+
+
+# ------------------------------------------------------------------------------------------ the end of the process
+
+
+class HangingDriver(StubDriver):
+    """Everything is under way, and nothing ends."""
+
+    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def write(
+        self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int
+    ) -> Acknowledge | Refuse | Fail | Stale:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("sql", "committed"), [("SELECT 1", False), ("INSERT INTO t (id) VALUES (1)", "unknown"), ("SELECT", False)]
+)
+async def test_what_the_server_waits_for_no_longer_is_answered_with_what_is_known_of_it(
+    sql: str, committed: object
+) -> None:
+    """Uvicorn cancels it; and makes up a 500 for whoever does not answer then."""
+    body, is_whole = body_of(sql), sql != "SELECT"
+    first = {"type": "http.request", "body": body[: None if is_whole else 9], "more_body": not is_whole}
+    has_begun, never = asyncio.Event(), asyncio.Event()
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if has_begun.is_set():
+            await never.wait()
+        has_begun.set()
+        return first
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/query"}
+    request = asyncio.create_task(endpoint_of(HangingDriver())(scope, receive, send))
+    await has_begun.wait()
+    await asyncio.sleep(0.01)
+    request.cancel()
+    await request
+    answer = json.loads(sent[1]["body"])
+    assert (sent[0]["status"], answer["committed"], answer["error"]["kind"]) == (503, committed, "unavailable")
+    assert (b"retry-after", b"1") in sent[0]["headers"]
