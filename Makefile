@@ -7,13 +7,15 @@ FOLDERS = coordinator timestamp-service metrics-collector cabinet-service seer-s
 
 .DEFAULT_GOAL := help
 .PHONY: help up down clean status logs stop kill start freeze thaw setup venv format lint types quick-tests \
-	slow-tests simulate test-faults bench-failover check test
+	slow-tests simulate test-faults test-e2e images-offline bench-failover check test
 
 help:
 	@echo "make up | status | down | clean      start the cluster, look at it, end it, remove its data"
 	@echo "make stop | kill | start | freeze | thaw NODE=replica-1      a node or a service"
 	@echo "make logs [NODE=coordinator] [FOLLOW=1]"
 	@echo "make test-faults [SEED=…] [MINUTES=10]      real faults on real processes, as root"
+	@echo "make images-offline      base images for docker compose from Debian's packages, as root; prints lines for .env"
+	@echo "make test-e2e      the ten containers, stopped, paused, killed and cut off, as root on an engine of its own"
 	@echo "make bench-failover [RUNS=30]      how long writes pause when something fails"
 	@echo "make check | test | format      fast checks; every test there is; format the source"
 	@echo "CLUSTER_DIR=… PORT_OFFSET=… MYSQLD=… PYTHON=…      another cluster, server or Python"
@@ -60,6 +62,9 @@ MINUTES ?= 10
 test-faults: venv
 	$(RUN)/python tests/faults/run_nemesis.py --minutes $(MINUTES) \
 		$(if $(filter command environment,$(origin SEED)),--seed $(SEED))
+
+images-offline:
+	@.ci/images-offline
 
 RUNS ?= 30
 bench-failover: venv
