@@ -1,6 +1,7 @@
 """Asks the service in this container GET /health: `python health_probe.py PORT` ends with 0 if the answer is 200.
 
-The container's health check (slim images have no curl). It starts every few seconds beside the service, so it imports next to nothing.
+The container's health check (slim images have no curl). It starts every few seconds beside the service, so it imports next to
+nothing.
 """
 
 import socket
