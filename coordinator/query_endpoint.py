@@ -10,14 +10,15 @@ that each is judged by what the one before it left.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import errors
 import msgspec
 from driver import Driver
 from errors import QueryError
+from long_work import in_steps
 from made_values import with_values
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
@@ -28,7 +29,6 @@ from replication.effects import Acknowledge, Fail, ReadRefused, Refuse, Stale
 from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
 from statements.schema_judge import judge_in_steps
 
-Result = TypeVar("Result")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -36,7 +36,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 LONG_TEXT_CHARS = 16_384
 """A longer text is parsed in steps, so that it delays nobody else's request by more than a step."""
-STEPS_NS = 500_000
 RETRY_READ_S = 0.02
 SHUTDOWN_ERRNO = 1053
 READ_DISTURBANCES = (DISTURBANCES | {SHUTDOWN_ERRNO}) - {errors.TIMED_OUT_ERRNO, 1290, 1792, 1836}
@@ -128,7 +127,7 @@ class QueryEndpoint:
         try:
             if len(text) <= LONG_TEXT_CHARS:
                 return parse(text)
-            return await _in_steps(parse_in_steps(text))
+            return await in_steps(parse_in_steps(text))
         except Refused as refusal:
             raise errors.refused(refusal.reason, refusal.errno, refusal.sqlstate) from refusal
 
@@ -140,7 +139,7 @@ class QueryEndpoint:
             return 0
         try:
             catalogue = self._schema.at_hand() or await self._schema.catalogue(deadline_ns)
-            await _in_steps(judge_in_steps(statement, catalogue))
+            await in_steps(judge_in_steps(statement, catalogue))
         except SchemaUnknown as unknown:
             raise errors.unavailable(str(unknown), False) from unknown
         except Refused as refusal:
@@ -229,20 +228,6 @@ class QueryEndpoint:
             finally:
                 self._driver.read_finished(leave.node, time.monotonic_ns() - started_ns)
             await asyncio.sleep(RETRY_READ_S)
-
-
-async def _in_steps(steps: Generator[None, None, Result]) -> Result:
-    """Run to the end; now and then others run between two steps, each of which is short."""
-    begun_ns = time.monotonic_ns()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: Result = done.value
-            return result
-        if time.monotonic_ns() - begun_ns > STEPS_NS:
-            await asyncio.sleep(0)
-            begun_ns = time.monotonic_ns()
 
 
 def _read_error(node: str, error: ServerError) -> QueryError:

@@ -13,10 +13,12 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
+from long_work import in_steps
+
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError
 from replication.effects import ReadAllowed, ReadRefused
 from statements.schema_catalogue import Catalogue
-from statements.schema_tables import QUERIES, catalogue_of
+from statements.schema_tables import QUERIES, catalogue_in_steps
 
 SESSION = "SET SESSION autocommit = 1, transaction_read_only = 1, time_zone = '+00:00'"
 RETRY_S = 0.01
@@ -110,8 +112,10 @@ class SchemaReader:
             finally:
                 self._leaves.read_finished(leave.node, time.monotonic_ns() - asked_ns)
             if parts is not None and version == self._state.schema_version and not self._state.schema_in_flux:
-                self._catalogue = catalogue_of(version, self._database, parts)
-                return self._catalogue
+                catalogue = await in_steps(catalogue_in_steps(version, self._database, parts))
+                # right or not by now: who waits for it looks
+                self._catalogue = catalogue
+                return catalogue
             await asyncio.sleep(RETRY_S)
         raise SchemaUnknown(reason)
 

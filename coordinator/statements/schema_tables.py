@@ -6,10 +6,11 @@ a trigger that is hidden would cost equality, so the account must have the TRIGG
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from statements.schema_catalogue import Catalogue, ColumnFacts, ForeignKey, Table, TriggerFacts, UniqueKey
+from statements.sql_lexer import finish
 
 HIDDEN_SCHEMAS = ("mysql", "sys", "performance_schema", "information_schema", "_replication")
 _USERS = "NOT IN (" + ", ".join(f"'{schema}'" for schema in HIDDEN_SCHEMAS) + ")"
@@ -40,12 +41,32 @@ QUERIES: Mapping[str, str] = {
     f" WHERE view_schema {_USERS} ORDER BY view_schema, view_name, table_schema, table_name",
 }
 Row = Sequence[Any]
+STEP_ROWS = 250
+"""Between two pauses: some hundred microseconds."""
+_Place = tuple[str, str]
+"""(schema, table)."""
 
 
 def catalogue_of(version: int, database: str, parts: Mapping[str, Iterable[Row]]) -> Catalogue:
-    """`parts`: the rows of each of QUERIES, by its name."""
-    columns: defaultdict[tuple[str, str], dict[str, ColumnFacts]] = defaultdict(dict)
-    for schema, table, name, kind, collation, chars, nullable, auto, default_is_null, generated in parts["columns"]:
+    """`parts`: the rows of each of QUERIES, by its name. Thousands of tables take tens of milliseconds: on an event loop,
+    drive catalogue_in_steps."""
+    return finish(catalogue_in_steps(version, database, parts))
+
+
+def catalogue_in_steps(
+    version: int, database: str, parts: Mapping[str, Iterable[Row]]
+) -> Generator[None, None, Catalogue]:
+    """As catalogue_of, with a pause after every STEP_ROWS rows."""
+    columns: defaultdict[_Place, dict[str, ColumnFacts]] = defaultdict(dict)
+    triggers: defaultdict[_Place, list[TriggerFacts]] = defaultdict(list)
+    keys = _UniqueKeys()
+    bodies: dict[_Place, str] = {}
+    behind: defaultdict[_Place, list[_Place]] = defaultdict(list)
+    foreign_keys: dict[tuple[str, str, str], ForeignKey] = {}
+    tables: list[Table] = []
+
+    def add_column(row: Row) -> None:
+        schema, table, name, kind, collation, chars, nullable, auto, default_is_null, generated = row
         columns[schema, table][name] = ColumnFacts(
             name=name,
             type=kind,
@@ -56,55 +77,75 @@ def catalogue_of(version: int, database: str, parts: Mapping[str, Iterable[Row]]
             default_is_null=bool(default_is_null) and not generated,
             generated_from=generated,
         )
-    triggers: defaultdict[tuple[str, str], list[TriggerFacts]] = defaultdict(list)
-    for schema, table, name, event, body in parts["triggers"]:
+
+    def add_trigger(row: Row) -> None:
+        schema, table, name, event, body = row
         triggers[schema, table].append(TriggerFacts(name, event, body))
-    keys = _unique_keys(parts["keys"])
-    bodies = {(schema, view): body or "" for schema, view, body in parts["views"]}
-    behind: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-    for schema, view, table_schema, table in parts["usages"]:
+
+    def add_view(row: Row) -> None:
+        schema, view, body = row
+        bodies[schema, view] = body or ""
+
+    def add_usage(row: Row) -> None:
+        schema, view, table_schema, table = row
         behind[schema, view].append((table_schema, table))
-    tables = [
-        Table(
-            schema=schema,
-            name=name,
-            columns=columns[schema, name],
-            unique_keys=tuple(keys[schema, name]),
-            triggers=tuple(triggers[schema, name]),
-            is_view=kind != "BASE TABLE",
-            view_body=bodies.get((schema, name), ""),
-            behind=tuple(behind[schema, name]),
-            is_partitioned=bool(partitioned),
+
+    def add_foreign_key(row: Row) -> None:
+        schema, table, name, parent_schema, parent, column, on_update, on_delete = row
+        before = foreign_keys.get((schema, table, name))
+        parent_columns = (*(before.parent_columns if before else ()), column)
+        foreign_keys[schema, table, name] = ForeignKey(
+            name, (schema, table), (parent_schema, parent), parent_columns, on_update, on_delete
         )
-        for schema, name, kind, partitioned in parts["tables"]
-    ]
-    return Catalogue(version, database, tables, _foreign_keys(parts["foreign_keys"]))
 
-
-def _unique_keys(rows: Iterable[Row]) -> defaultdict[tuple[str, str], list[UniqueKey]]:
-    columns: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
-    expressions: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
-    nullable: dict[tuple[str, str, str], bool] = {}
-    for schema, table, key, column, is_nullable, expression in rows:
-        place = (schema, table, key)
-        nullable[place] = nullable.get(place, False) or bool(is_nullable)
-        if column is None:
-            expressions[place].append(expression)
-        else:
-            columns[place].append(column)
-    keys: defaultdict[tuple[str, str], list[UniqueKey]] = defaultdict(list)
-    for (schema, table, key), is_nullable in nullable.items():
-        place = (schema, table, key)
-        keys[schema, table].append(UniqueKey(key, tuple(columns[place]), tuple(expressions[place]), is_nullable))
-    return keys
-
-
-def _foreign_keys(rows: Iterable[Row]) -> list[ForeignKey]:
-    found: dict[tuple[str, str, str], ForeignKey] = {}
-    for schema, table, name, parent_schema, parent, column, on_update, on_delete in rows:
-        before = found.get((schema, table, name))
-        columns = (*(before.parent_columns if before else ()), column)
-        found[schema, table, name] = ForeignKey(
-            name, (schema, table), (parent_schema, parent), columns, on_update, on_delete
+    def add_table(row: Row) -> None:
+        schema, name, kind, partitioned = row
+        tables.append(
+            Table(
+                schema=schema,
+                name=name,
+                columns=columns[schema, name],
+                unique_keys=keys.of(schema, name),
+                triggers=tuple(triggers[schema, name]),
+                is_view=kind != "BASE TABLE",
+                view_body=bodies.get((schema, name), ""),
+                behind=tuple(behind[schema, name]),
+                is_partitioned=bool(partitioned),
+            )
         )
-    return list(found.values())
+
+    # the tables last: they are made of all the rest
+    for part, add in (
+        ("columns", add_column),
+        ("triggers", add_trigger),
+        ("keys", keys.add),
+        ("views", add_view),
+        ("usages", add_usage),
+        ("foreign_keys", add_foreign_key),
+        ("tables", add_table),
+    ):
+        for number, row in enumerate(parts[part], 1):
+            add(row)
+            if number % STEP_ROWS == 0:
+                yield
+    return Catalogue(version, database, tables, foreign_keys.values())
+
+
+class _UniqueKeys:
+    """Collects the parts of unique keys, in their order."""
+
+    def __init__(self) -> None:
+        self._keys: defaultdict[_Place, dict[str, UniqueKey]] = defaultdict(dict)
+
+    def add(self, row: Row) -> None:
+        schema, table, key, column, is_nullable, expression = row
+        before = self._keys[schema, table].get(key) or UniqueKey(key, ())
+        self._keys[schema, table][key] = UniqueKey(
+            key,
+            before.columns if column is None else (*before.columns, column),
+            (*before.expressions, expression) if column is None else before.expressions,
+            before.is_nullable or bool(is_nullable),
+        )
+
+    def of(self, schema: str, table: str) -> tuple[UniqueKey, ...]:
+        return tuple(self._keys[schema, table].values())
