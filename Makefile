@@ -47,8 +47,12 @@ types: venv
 quick-tests: venv
 	$(RUN)/python -m pytest -q tests/unit tests/contract
 
+# Two at a time, a file each: most of their time they wait for processes. Then those that measure or need all cores.
 slow-tests: venv
-	$(RUN)/python -m pytest -q tests --ignore=tests/unit --ignore=tests/contract
+	$(RUN)/python -m pytest -q -n 2 --dist loadfile -m "not alone" tests/integration tests/faults
+	$(RUN)/python -m pytest -q -m alone tests/integration tests/faults
+	$(RUN)/python -m pytest -q tests/simulation
+	$(RUN)/python -m pytest -q tests/e2e
 
 # make simulate SEEDS=2000 SEED=0: schedules from a seed on. SEEDS=1 SEED=417 TRACE=1 shows one, event by event.
 SEEDS ?= 300

@@ -10,16 +10,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pymysql
+from free_ports import free_ports
 from loop_disk import LoopDisk
 
 from cluster import CACHE
 from cluster_layout import NODES, ROOT
-from local_process import mysql_answers, port_is_free
+from local_process import mysql_answers
 from mysql_server import NodeFiles, find_mysqld, node_command, remove_stale_socket
 
 FIRST_PORT = 18_740
@@ -43,7 +43,7 @@ class BareMySQL:
             pid_file=work / "mysqld.pid",
             log=work / "error.log",
             accounts_sql=accounts,
-            port=next(filter(port_is_free, count(FIRST_PORT))),
+            port=next(free_ports(FIRST_PORT)),
             server_id=1,
         )
         self._process: subprocess.Popen[bytes] | None = None

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from cluster_handle import ClusterHandle, free_port_offset, private_cluster
+from cluster_handle import ClusterHandle, private_cluster
+from free_ports import free_port_offset
 from loop_disk import LoopDisk, loop_disks
 from node_lines import NodeLines, node_lines
 from second_coordinator import second_coordinator

@@ -10,8 +10,10 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from free_ports import free_ports
+
 from cluster_layout import ROOT
-from local_process import http_health, port_is_free
+from local_process import http_health
 
 SECOND_S = 20.0
 
@@ -27,7 +29,7 @@ def second_coordinator(pid: int, without: Collection[str], log: Path) -> Iterato
         for name, value in environment.items()
         if name not in without and not name.startswith(("CRASH_", "CLUSTER_"))
     }
-    port = next(port for port in range(19_950, 19_999) if port_is_free(port))
+    port = next(free_ports(19_950, 19_999))
     command = ["-m", "uvicorn", "main:app", "--app-dir", "coordinator", "--port", str(port), "--no-access-log"]
     with (
         log.open("w") as output,

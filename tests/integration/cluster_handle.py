@@ -20,9 +20,10 @@ from typing import Any
 
 import httpx
 import pymysql
+from free_ports import free_port_offset
 
 from cluster_layout import BY_NAME, MEMBERS, NODES, ROOT
-from local_process import find_processes, port_is_free
+from local_process import find_processes
 
 COMMAND_S = 240.0
 _REAPER = """
@@ -141,14 +142,6 @@ class ClusterHandle:
                 return list(cursor.fetchall())
         finally:
             connection.close()
-
-
-def free_port_offset() -> int:
-    """An offset at which all ten ports are free, and below 32768, where the kernel takes clients' own ports from.
-
-    Two test runs that begin at the same moment look in different places first."""
-    offsets = [10_000 + 100 * ((place + os.getpid()) % 90) for place in range(90)]
-    return next(offset for offset in offsets if all(port_is_free(member.base_port + offset) for member in MEMBERS))
 
 
 @contextlib.contextmanager

@@ -12,17 +12,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pymysql
+from free_ports import free_ports
 
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
 from adapters.mysql_session import MySQLSession
 from adapters.node_checksums import NodeChecksums
 from adapters.node_reader import NodeReader
-from local_process import mysql_answers, port_is_free
+from local_process import mysql_answers
 from mysql_server import (
     NodeFiles,
     accounts_sql,
@@ -136,7 +136,7 @@ def one_mysql(folder: Path, *, config: Path = CONFIG, server_id: int = 1) -> Ite
     accounts.write_text(accounts_sql(init_sql, passwords), encoding="utf-8")
     # a cache of our own: nobody else's lock is needed, and no other run waits for us
     template = template_folder(mysqld, config, init_sql, folder / "cache", print)
-    port = next(filter(port_is_free, count(FIRST_PORT)))
+    port = next(free_ports(FIRST_PORT))
     files = NodeFiles(
         config=config,
         data=folder / "data",

@@ -9,6 +9,8 @@ from equal_nodes import check_record, wait_until_equal
 from recording_client import Connection, Load
 from under_load import acknowledged_more, under_load
 
+pytestmark = pytest.mark.alone
+
 REPLICAS = ("replica-1", "replica-2", "replica-3")
 SERVICES = ("timestamp-1", "timestamp-2", "cabinet-service", "seer-service", "metrics-collector")
 

@@ -9,19 +9,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
+from free_ports import free_ports
 from node_probe import MySqlNodeProbe, NodeAddress, ProbeAnswer, ProbeError
 
-from local_process import port_is_free
 from mysql_server import fill_in, find_mysqld, names_in, remove_stale_socket
 
 ROOT = Path(__file__).resolve().parents[2]
-PORT, PORT_WITH_NOBODY = islice(filter(port_is_free, count(18_810)), 2)
+PORT, PORT_WITH_NOBODY = islice(free_ports(18_810), 2)
 CONNECT_TIMEOUT_MS, PROBE_TIMEOUT_MS = 200, 300
 START_TIMEOUT_S = 60
 PASSWORD = "collector-secret"

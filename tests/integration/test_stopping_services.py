@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_handle import ClusterHandle, free_port_offset
+from cluster_handle import ClusterHandle
 from equal_nodes import wait_until_equal
+from free_ports import free_port_offset
 
 from cluster_layout import BY_NAME, ROOT, Layout, make_private_folder
 from local_process import http_health

@@ -14,12 +14,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
-
-from local_process import port_is_free
+from free_ports import free_ports
 
 SERVICE_DIR = Path(__file__).resolve().parents[2] / "timestamp-service"
 # of the coordinator it uses two files, crash_point.py and draining.py
@@ -130,7 +128,7 @@ def ask_for_ever(server: ServerProcess, history: History, stop: threading.Event,
 def servers(tmp_path: Path) -> Iterator[list[ServerProcess]]:
     started = [
         ServerProcess(server_id, port, tmp_path / f"timestamp-{server_id}")
-        for server_id, port in zip(SERVER_IDS, filter(port_is_free, count(18_801)), strict=False)
+        for server_id, port in zip(SERVER_IDS, free_ports(18_801), strict=False)
     ]
     try:
         for server in started:

@@ -13,6 +13,8 @@ from equal_nodes import check_record, wait_until_equal
 from recording_client import Load, Record
 from under_load import acknowledged_more, under_load
 
+pytestmark = pytest.mark.alone
+
 STATE_S = 60.0
 ROWS = 5_000
 DAMAGED = 2_345
