@@ -200,14 +200,12 @@ class Coordinator:
         message = "a comparison is under way" if self.verifier.is_running else "no comparison was made yet"
         if status != 409 and not self.verifier.is_running and last is not None:
             message = f"{last.outcome} at {last.timestamp}" + (f": {last.reason}" if last.reason else "")
-        return VerifyAnswer.model_validate(
-            {
-                "success": status != 409,
-                "message": message,
-                "running": self.verifier.is_running,
-                "progress": self.verifier.progress,
-                "last": msgspec.to_builtins(last),
-            }
+        return VerifyAnswer(
+            success=status != 409,
+            message=message,
+            running=self.verifier.is_running,
+            progress=self.verifier.progress,
+            last=last,
         )
 
     def health(self) -> HealthAnswer:
