@@ -83,7 +83,7 @@ def test_a_crash_at_any_step_leaves_the_old_bound_or_the_new_one(
             raise Crash
         return original(*args, **kwargs)
 
-    with monkeypatch.context() as patched, contextlib.suppress(Crash):
+    with monkeypatch.context() as patched, contextlib.suppress(Crash):  # the crash that is made here
         patched.setattr(os, call, crash)
         file.reserve(200)
     file.close()
