@@ -139,7 +139,7 @@ def test_a_node_that_refuses_is_tried_more_often_where_no_quorum_can_be_had_with
     bench = serving_bench()
     away = (REPLICA_3, *others_away)
     for name in away:
-        bench.replicator._lose(bench.state.nodes[name], "connection refused")
+        bench.replicator.losses.lose(bench.state.nodes[name], "connection refused")
     pauses: list[int] = []
     while len(pauses) < 8:
         bench.settle(without=away)
