@@ -6,7 +6,6 @@ worse than a dead one, and a restarted one takes over by election alone.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -180,8 +179,7 @@ class Driver:
             task.cancel()
         for node in self._nodes.values():
             node.close()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # ------------------------------------------------------------------------------------------ the loop
 

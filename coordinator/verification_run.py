@@ -12,13 +12,14 @@ over, or a node is not sound any more; then it gives up the snapshots, or that n
 
 import asyncio
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import coordinator_points as points
 import crash_point
 import msgspec
 from row_comparison import differing_keys, groups_of, wrong_nodes
+from verify_contract import Difference
 
 from adapters import checksum_sql
 from adapters.checksum_sql import Key, Table
@@ -62,26 +63,11 @@ class Interrupted(Exception):
         self.may_repeat = may_repeat
 
 
-class Difference(msgspec.Struct, frozen=True):
-    table: str
-    what: Literal["rows", "definition"]
-    wrong_nodes: list[str]
-    groups: list[list[str]]
-    key_columns: list[str] = []
-    first_key: list[str] = []
-    last_key: list[str] = []
-    keys: list[list[str]] = []
-    more_keys: bool = False
-
-    @property
-    def sentence(self) -> str:
-        where = f", {', '.join(self.key_columns)} = {self._range}" if self.keys else ""
-        return f"{self.what} of {self.table}{where} are not as on the other nodes"
-
-    @property
-    def _range(self) -> str:
-        first, last = ", ".join(self.first_key), ", ".join(self.last_key)
-        return first if first == last else f"{first} to {last}"
+def sentence_of(difference: Difference) -> str:
+    first, last = ", ".join(difference.first_key), ", ".join(difference.last_key)
+    keys = first if first == last else f"{first} to {last}"
+    where = f", {', '.join(difference.key_columns)} = {keys}" if difference.keys else ""
+    return f"{difference.what} of {difference.table}{where} are not as on the other nodes"
 
 
 class VerificationRun:
@@ -185,7 +171,7 @@ class VerificationRun:
             for node in self._open
         }
         if len(set(texts.values())) > 1:
-            self._differ(Difference(self.table, "definition", *self._judged(texts)))
+            self._differ("definition", texts)
         return len({texts[node] for node in self._open}) == 1
 
     async def _compare_rows(self, schema: str, name: str) -> None:
@@ -251,29 +237,37 @@ class VerificationRun:
         ]
         if not keys:
             return  # who differed does not answer any more
-        self._differ(
-            Difference(
-                self.table,
-                "rows",
-                *self._judged({node: sums[node] for node in rows}),
-                key_columns=[column.name for column in table.key],
-                first_key=keys[0],
-                last_key=keys[-1],
-                keys=keys[:KEYS_SHOWN],
-                more_keys=is_cut or len(keys) > KEYS_SHOWN,
-            )
-        )
+        columns = [column.name for column in table.key]
+        self._differ("rows", {node: sums[node] for node in rows}, columns, keys, is_cut=is_cut)
 
-    def _judged(self, answers: Mapping[str, Hashable]) -> tuple[list[str], list[list[str]]]:
+    def _differ(
+        self,
+        what: Literal["rows", "definition"],
+        answers: Mapping[str, Hashable],
+        key_columns: Sequence[str] = (),
+        keys: Sequence[list[str]] = (),
+        *,
+        is_cut: bool = False,
+    ) -> None:
+        """The nodes' answers to one question are not the same. `keys`: of the rows that differ; `is_cut`: there may be more."""
         groups = groups_of(answers)
-        return wrong_nodes(groups, self._state.sizes.commit), groups
-
-    def _differ(self, difference: Difference) -> None:
+        difference = Difference(
+            table=self.table,
+            what=what,
+            wrong_nodes=wrong_nodes(groups, self._state.sizes.commit),
+            groups=groups,
+            key_columns=list(key_columns),
+            first_key=keys[0] if keys else [],
+            last_key=keys[-1] if keys else [],
+            keys=list(keys[:KEYS_SHOWN]),
+            more_keys=is_cut or len(keys) > KEYS_SHOWN,
+        )
         self.differences.append(difference)
+        sentence = sentence_of(difference)
         for name in difference.wrong_nodes:
-            self._drop(name, difference.sentence)
+            self._drop(name, sentence)
         # the snapshots are closed by now: a copy need not wait for them
         for name in difference.wrong_nodes:
-            self._loop.difference_found(name, difference.sentence)
+            self._loop.difference_found(name, sentence)
         if len(self.differences) >= DIFFERENCES_MAX:
             raise Interrupted(f"{DIFFERENCES_MAX} differences are enough", may_repeat=False)

@@ -8,11 +8,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Literal
 
-import msgspec
 from crash_point import ConnectionCut
-from verification_run import Difference, Interrupted, Loop, Pace, Snapshot, VerificationRun
+from verification_run import Interrupted, Loop, Pace, Snapshot, VerificationRun, sentence_of
+from verify_contract import Comparison, Progress
 
 from replication.state import Phase, ReplicationState
 
@@ -21,22 +21,6 @@ log = logging.getLogger("coordinator")
 ATTEMPTS = 5
 RETRY_S = 1.0
 """Pause before a comparison is begun again."""
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """What came of one."""
-
-    outcome: str
-    reason: str
-    timestamp: int
-    nodes: list[str]
-    left_out: dict[str, str]
-    tables: int
-    rows: int
-    chunks: int
-    began_at_us: int
-    duration_ms: float
-    differences: list[Difference]
 
 
 class Verifier:
@@ -55,19 +39,19 @@ class Verifier:
         return self._task is not None and not self._task.done()
 
     @property
-    def progress(self) -> dict[str, Any] | None:
+    def progress(self) -> Progress | None:
         run = self._run
         if run is None:
             return None
-        return {
-            "timestamp": run.timestamp,
-            "nodes": run.nodes,
-            "table": run.table,
-            "tables_done": run.tables_done,
-            "tables": run.tables,
-            "rows": run.rows,
-            "chunks": run.chunks,
-        }
+        return Progress(
+            timestamp=run.timestamp,
+            nodes=run.nodes,
+            table=run.table,
+            tables_done=run.tables_done,
+            tables=run.tables,
+            rows=run.rows,
+            chunks=run.chunks,
+        )
 
     def begin(self, ended: Callable[[asyncio.Task[None]], None]) -> asyncio.Task[None]:
         """Begin one in the background; none may be running. `ended` hears of the task's end."""
@@ -118,20 +102,21 @@ class Verifier:
             except ConnectionCut as cut:
                 reason = str(cut)
             break
+        outcome: Literal["equal", "differs", "incomplete"]
         outcome = "differs" if run.differences else "incomplete" if reason else "equal"
         self._run = None
         self.last = Comparison(
-            outcome,
-            reason,
-            run.timestamp,
-            run.nodes,
-            run.left_out,
-            run.tables_done,
-            run.rows,
-            run.chunks,
-            began_at_us,
-            (time.monotonic_ns() - began_ns) / 1e6,
-            run.differences,
+            outcome=outcome,
+            reason=reason,
+            timestamp=run.timestamp,
+            nodes=run.nodes,
+            left_out=run.left_out,
+            tables=run.tables_done,
+            rows=run.rows,
+            chunks=run.chunks,
+            began_at_us=began_at_us,
+            duration_ms=(time.monotonic_ns() - began_ns) / 1e6,
+            differences=run.differences,
         )
         self._report(self.last)
 
@@ -147,7 +132,7 @@ class Verifier:
                 )
             else:
                 verdict = f"no majority: {difference.groups}; a person must decide"
-            log.error("DIFFERENCE at %d: %s: %s", result.timestamp, difference.sentence, verdict)
+            log.error("DIFFERENCE at %d: %s: %s", result.timestamp, sentence_of(difference), verdict)
         level = logging.INFO if result.outcome == "equal" else logging.WARNING
         text = "rows of all nodes compared at %d: %s %s (%d tables, %d rows, %.0f ms)"
         log.log(

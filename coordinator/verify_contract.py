@@ -11,7 +11,7 @@ class VerifyRequest(BaseModel):
     wait: bool = Field(default=False, description="Answer when it is done, or after a minute, instead of at once")
 
 
-class DifferenceView(BaseModel):
+class Difference(BaseModel):
     """One table, or one range of its primary key, that is not the same on all nodes."""
 
     table: str
@@ -28,7 +28,7 @@ class DifferenceView(BaseModel):
     more_keys: bool
 
 
-class ComparisonView(BaseModel):
+class Comparison(BaseModel):
     """`equal`: every row of every table is the same on `nodes` at `timestamp`. `incomplete`: `reason` says what came between."""
 
     outcome: Literal["equal", "differs", "incomplete"]
@@ -41,10 +41,12 @@ class ComparisonView(BaseModel):
     chunks: int
     began_at_us: int
     duration_ms: float
-    differences: list[DifferenceView]
+    differences: list[Difference]
 
 
-class ProgressView(BaseModel):
+class Progress(BaseModel):
+    """Of the comparison that is under way."""
+
     timestamp: int
     nodes: list[str]
     table: str
@@ -58,5 +60,5 @@ class VerifyAnswer(BaseModel):
     success: bool
     message: str
     running: bool
-    progress: ProgressView | None
-    last: ComparisonView | None
+    progress: Progress | None
+    last: Comparison | None

@@ -81,7 +81,7 @@ class CrashJournal:
                 f"The state folder {folder} is in use by another process. "
                 "Stop that collector first, or give this one its own STATE_DIR."
             ) from error
-        except BaseException:
+        except BaseException:  # whatever it was: the lock must not outlive it
             journal.close()
             raise
         journal._durable_records = dict(journal._records)

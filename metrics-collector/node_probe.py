@@ -130,7 +130,7 @@ class MySqlNodeProbe:
 
     def _cut(self) -> None:
         if self._socket is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it is not connected: nothing to cut
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     # The rest runs in the probe's thread.

@@ -62,7 +62,7 @@ class ReservationFile:
         file._reach = reach or _pass_by
         try:
             file._reserved_until = file._read_bound()
-        except BaseException:
+        except BaseException:  # whatever it was: the lock must not outlive it
             file.close()
             raise
         return file
@@ -84,14 +84,14 @@ class ReservationFile:
         """Make the bound durable. OSError: it is not, or nobody knows; hand out nothing above the bound before."""
         if not self._reserved_until <= reserved_until <= TIMESTAMP_MAX:
             raise ValueError(f"bound {reserved_until} is not between {self._reserved_until} and {TIMESTAMP_MAX}")
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # only a crash leaves one behind
             os.unlink(TEMPORARY_NAME, dir_fd=self._folder_fd)
         self._reach(points.WRITE)
         self._write_new(TEMPORARY_NAME, _encode(self._server_id, reserved_until))
         self._reach(points.RENAME)
         os.rename(TEMPORARY_NAME, FILE_NAME, src_dir_fd=self._folder_fd, dst_dir_fd=self._folder_fd)
         if not self._marked:
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(FileExistsError):  # of a crash before the folder was synced
                 self._write_new(MARKER_NAME, _MARKER_TEXT.encode())
         self._reach(points.SYNC_FOLDER)
         os.fsync(self._folder_fd)

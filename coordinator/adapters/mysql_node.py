@@ -1,16 +1,10 @@
 """A MySQL node as the protocol sees it: carries out one effect and returns its reply.
 
-Five connections a node, so that a long command never delays a short one: `writer` (batches and rows), `control` (fence,
-confirmation), `log` (node_log.py), `copier` (node_copy.py), and one for schema changes (node_schema.py); and at times one with a
-snapshot (node_checksums.py). Failures become
-CommandFailed with what may be concluded.
-
-Hard case: the fence finds its lock held by a transaction of a coordinator that is frozen, deposed, or this one's own before
-it reconnected. Waiting for it would hand the cluster to whoever sleeps: its connections are ended (KILL) and the fence tried
-again. A plain read of the epoch would not do: a paused COMMIT was seen to be accepted after it.
+Five connections a node, so that a long command never delays a short one: `writer` (batches and rows), `control` (node_fence.py),
+`log` (node_log.py), `copier` (node_copy.py), and one for schema changes (node_schema.py); and at times one with a snapshot
+(node_checksums.py). A fence opens them all. Failures become CommandFailed with what may be concluded.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -20,9 +14,9 @@ from adapters import audit, node_sql
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
 from adapters.node_checksums import NodeChecksums
 from adapters.node_copy import NodeCopier
-from adapters.node_log import NodeLog, log_end_of, position_of
-from adapters.node_schema import MARK, Mark, NodeSchema
-from adapters.other_sessions import end_others
+from adapters.node_fence import LOOK, NodeFence, status_of
+from adapters.node_log import NodeLog
+from adapters.node_schema import NodeSchema
 from adapters.outcomes import DISTURBANCES, outcome_of
 from replication.effects import (
     Admit,
@@ -43,17 +37,13 @@ from replication.effects import (
     StoreRows,
     TruncateLog,
 )
-from replication.log import Position
 from replication.replies import (
-    Admitted,
     Bare,
     BatchCommitted,
     BatchExecuted,
     BatchRolledBack,
     CopyEnded,
-    CopyNoted,
     Diverged,
-    EpochSeen,
     Fenced,
     Misplaced,
     Outbid,
@@ -61,11 +51,7 @@ from replication.replies import (
     RowPrepared,
     RowsStored,
 )
-from replication.values import NOBODY, Certainty, Disturbed, Executed, NodeStatus, Outcome
-
-LOCK_HELD_ERRNO = 3572
-"""FOR UPDATE NOWAIT found the row locked."""
-NOTHING_THERE_ERRNOS = frozenset({1049, 1146})  # no such database, no such table
+from replication.values import Certainty, Disturbed, Executed, Outcome
 
 
 class CommandFailed(Exception):
@@ -124,6 +110,13 @@ class MySQLNode:
         self._writer = session(f"USE `{database}`")
         # a bare server has no such database
         self._control, self._log = session(), session()
+        fence = self._fence = NodeFence(
+            name,
+            self._control,
+            (self._writer, self._log),
+            fence_s=timeouts.fence_s,
+            confirm_s=timeouts.confirm_s,
+        )
         self._copier = NodeCopier(
             host,
             port,
@@ -144,8 +137,8 @@ class MySQLNode:
         self._batch_thread: int | None = None
         """The server's number of the connection that has the batch's transaction open."""
         self._handlers: dict[type, Callable[[Any], Awaitable[Reply]]] = {
-            Fence: self._fence,
-            Admit: self._admit,
+            Fence: self._take,
+            Admit: fence.admit,
             ExecuteBatch: self._execute_batch,
             PrepareRow: self._prepare_row,
             CommitBatch: self._commit_batch,
@@ -157,8 +150,8 @@ class MySQLNode:
             MeasureLog: log.measure,
             TruncateLog: log.truncate,
             CopyData: self._copy_data,
-            NoteCopy: self._note_copy,
-            ConfirmEpoch: self._confirm_epoch,
+            NoteCopy: fence.note_copy,
+            ConfirmEpoch: fence.confirm_epoch,
             OpenSnapshot: checksums.open,
         }
 
@@ -181,7 +174,7 @@ class MySQLNode:
 
     # ------------------------------------------------------------------------------------------ fence
 
-    async def _fence(self, effect: Fence) -> Reply:
+    async def _take(self, effect: Fence) -> Reply:
         # whatever the writer was at belongs to an epoch that is over
         self._writer.close()
         self._schema.close()
@@ -189,90 +182,26 @@ class MySQLNode:
             if not self._control.is_open:
                 self._log.close()
                 self._copier.close()
-                await self._control.open()
-                await self._audit()
+                await self._fence.open()
             # all connections are older than the look, so all talk to the server that was looked at: one that is
             # restarted later (perhaps without its data) breaks them, and nothing but a fence opens them again
             await self._copier.open()
-            if await self._is_bare():
+            if await self._fence.is_bare():
                 return Bare()
             await self._writer.open()
             self._schema = self._new_schema()
             await self._schema.open()
             if not self._log.is_open:
                 await self._log.open()
-            status, mark = await self._lock_and_look()
+            status, mark = await self._fence.lock_and_look()
             if status.epoch > effect.epoch or (status.epoch == effect.epoch and status.owner != effect.owner):
-                await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
+                await self._fence.leave()
                 return Outbid(status)
             await self._copier.end_others(self._timeouts.fence_s)
             await self._schema.end_others(self._timeouts.fence_s)
             executed_change = await self._schema.executed_change(mark)
-            await self._change_meta(f"epoch = {effect.epoch}, owner = {node_sql.quote(effect.owner)}")
+            await self._fence.change(f"epoch = {effect.epoch}, owner = {node_sql.quote(effect.owner)}")
         return Fenced(msgspec.structs.replace(status, executed_change=executed_change))
-
-    async def _change_meta(self, assignments: str) -> None:
-        """The meta row is locked and looked at: change it and let it go."""
-        update = f"UPDATE _replication.meta SET {assignments} WHERE id = 1"
-        await self._control.run([update, "COMMIT"], self._timeouts.fence_s)
-
-    async def _is_bare(self) -> bool:
-        """Whether the server has none of our tables: a copy was cut short, or it was made by somebody else's hand."""
-        try:
-            # over a connection that may hang since long: a new one is opened the sooner
-            await self._control.run([node_sql.FENCE, "COMMIT"], self._timeouts.confirm_s)
-        except ServerError as error:
-            if error.errno not in NOTHING_THERE_ERRNOS:
-                raise
-            return True
-        return False
-
-    async def _audit(self) -> None:
-        results = await self._control.run(
-            ["SET timestamp = 1", audit.AUDIT, "SET timestamp = DEFAULT", "COMMIT"], self._timeouts.fence_s
-        )
-        try:
-            audit.check(results[1].rows[0])
-        except audit.SettingRefused:
-            self._control.close()
-            raise
-
-    async def _lock_and_look(self) -> tuple[NodeStatus, Mark]:
-        """Lock the meta row, ending whoever holds it, and read everything under the lock."""
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._timeouts.fence_s
-        lock = ["START TRANSACTION", node_sql.LOCK + " NOWAIT"]
-        while True:
-            try:
-                results = await self._control.run([*lock, *LOOK, MARK], self._timeouts.fence_s)
-                return status_of(results[2:]), Mark(*results[-1].rows[0])
-            except ServerError as error:
-                if error.errno != LOCK_HELD_ERRNO or loop.time() > give_up_at:
-                    raise
-            await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
-            await self._end_other_coordinators()
-            await asyncio.sleep(0.005)  # the ended transaction is rolled back by its own thread
-
-    async def _end_other_coordinators(self) -> None:
-        ours = [session.thread_id for session in (self._writer, self._control, self._log)]
-        await end_others(self._control, "coordinator", ours, self._timeouts.fence_s)
-
-    async def _admit(self, effect: Admit) -> Reply:
-        async with self._control.lock:
-            status, _ = await self._lock_and_look()
-            if (status.epoch, status.owner) != (effect.epoch, effect.owner):
-                await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
-                return Outbid(status)
-            node = NOBODY if effect.rows_differ else self.name
-            names = f"cluster_id = {node_sql.quote(effect.cluster_id)}, node = {node_sql.quote(node)}"
-            await self._change_meta(f"{names}, copy_note = ''")
-        return Admitted()
-
-    async def _confirm_epoch(self, _: ConfirmEpoch) -> Reply:
-        async with self._control.lock:
-            results = await self._control.run([node_sql.FENCE, "COMMIT"], self._timeouts.confirm_s)
-        epoch, owner = results[0].rows[0]
-        return EpochSeen(epoch, owner)
 
     # ------------------------------------------------------------------------------------------ master
 
@@ -359,16 +288,6 @@ class MySQLNode:
 
     # ------------------------------------------------------------------------------------------ copies
 
-    async def _note_copy(self, effect: NoteCopy) -> Reply:
-        async with self._control.lock:
-            status, _ = await self._lock_and_look()
-            is_ours = (status.epoch, status.owner) == (effect.epoch, effect.owner)
-            if not is_ours or status.copy_note != effect.previous:
-                await self._control.run(["ROLLBACK"], self._timeouts.fence_s)
-                return Misplaced(status) if is_ours else Outbid(status)
-            await self._change_meta(f"copy_note = {node_sql.quote(effect.note)}")
-        return CopyNoted()
-
     async def _copy_data(self, effect: CopyData) -> Reply:
         await self._copier.copy(effect.donor)
         return CopyEnded()
@@ -376,7 +295,6 @@ class MySQLNode:
 
 GUARD_PLACE = 2
 """Behind START TRANSACTION and the lock."""
-LOOK = [node_sql.META, node_sql.LOG_BEGIN, node_sql.LOG_END, node_sql.TAIL]
 
 
 def difference(storing: node_sql.Storing, results: list[StatementResult]) -> Diverged:
@@ -387,23 +305,3 @@ def difference(storing: node_sql.Storing, results: list[StatementResult]) -> Div
             reason = f"{storing.statements[place][:200]} changed {found} rows here, {rows_affected} on the master"
             return Diverged(reason, storing.timestamps[place], found)
     return Diverged("the rows affected differ from the master's", max(storing.timestamps.values()), None)
-
-
-def status_of(results: list[StatementResult]) -> NodeStatus:
-    """Results of LOOK -> what the node says of itself."""
-    meta, log_begin, log_end, tail = results[:4]
-    cluster_id, node, epoch, owner, master, committed, applied, applied_entries, copy_note = meta.rows[0]
-    return NodeStatus(
-        cluster_id=cluster_id,
-        node=node,
-        epoch=epoch,
-        owner=owner,
-        master=master,
-        log_begin=position_of(log_begin),
-        log_end=log_end_of(log_end),
-        committed_timestamp=committed,
-        applied_timestamp=applied,
-        applied_entries=applied_entries,
-        tail=tuple(Position(epoch, timestamp) for epoch, timestamp in tail.rows),
-        copy_note=copy_note,
-    )

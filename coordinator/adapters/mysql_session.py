@@ -102,10 +102,10 @@ class MySQLSession:
                 raise ConnectionBroken(f"the connection broke: {message}", sent=True) from error
             sqlstate = str(error.sqlstate or "HY000")
             raise ServerError(errno, sqlstate, message, len(results) - first) from error
-        except Exception as error:
+        except Exception as error:  # the client has no one error for bytes that make no sense
             self.close()
             raise ConnectionBroken(f"the connection broke: {_shown(error)}", sent=True) from error
-        except BaseException:
+        except BaseException:  # cancelled: the answer would be taken for the next question's
             self.close()
             raise
         return results
@@ -133,10 +133,10 @@ class MySQLSession:
             self.close()
             reason = f"no connection within {self._connect_timeout_s * 1000:.0f} ms"
             raise ConnectionBroken(reason, sent=False) from None
-        except Exception as error:
+        except Exception as error:  # the client has no one error for what may go wrong here
             self.close()
             raise ConnectionBroken(f"cannot connect: {_shown(error)}", sent=False) from error
-        except BaseException:
+        except BaseException:  # cancelled: the session is not set up
             self.close()
             raise
 

@@ -10,12 +10,12 @@ Only when *all* nodes answer and *all* logs are empty is this a new cluster: the
 """
 
 import enum
-import zlib
 from collections.abc import Sequence
 
 import msgspec
 
 from replication.effects import Admit
+from replication.election_pauses import ElectionPauses
 from replication.election_record import ElectionHistory
 from replication.log import Batch, LogWindow, next_row
 from replication.progress import NodeProgress, NodeState
@@ -54,11 +54,7 @@ class Election:
         """Node -> the epoch and owner that outbid this attempt."""
         self._above_all = True
         self._unadmitted: dict[int, NodeProgress] = {}
-        self._won_in_a_row = 0
-        """Epochs that were won one after another, none of them stable."""
-        self._failed_in_a_row = 0
-        """Attempts of this election that somebody outbid, or that lost the node they rested on."""
-        self._won_at_ns = 0
+        self._pauses = ElectionPauses(state)
         self._begin_again_at_ns: int | None = None
 
     # ------------------------------------------------------------------------------------------ fence
@@ -66,21 +62,15 @@ class Election:
     def begin(self, reason: str, *, above_all: bool = False) -> None:
         """The epoch is over, or could not be had: elect, after a pause if that happens again and again.
 
-        Epochs that are won and lost again and again harm the clients, so the pause before the next grows to seconds. An attempt
-        that was not won has harmed nobody: its pause is short, and keeps two coordinators from outbidding each other for ever.
-
         A coordinator that has served asks for the next epoch, and learns from the refusals whether it was taken over from; only
         where nobody else has an election quorum does it go `above_all` that it has seen. One that starts does so at once.
         """
         state = self._state
         self._above_all = above_all or not state.has_served
         if state.phase is Phase.ELECTING:
-            self._failed_in_a_row += 1
-            waits_ns, why = self._pause_after_failing_ns(), f"{self._failed_in_a_row} attempts without success"
+            waits_ns, why = self._pauses.after_an_attempt()
         else:
-            if state.now_ns - self._won_at_ns >= state.settings.stable_ns:
-                self._won_in_a_row = 0
-            waits_ns, why = self._pause_after_winning_ns(), f"{self._won_in_a_row} elections in a row"
+            waits_ns, why = self._pauses.after_an_epoch()
             self.reason = reason
             self.history.begin(reason, state.now_ns, state.wall_us)
         state.report("info", f"election: {reason}")
@@ -98,21 +88,6 @@ class Election:
             self._begin_again_at_ns = state.now_ns + waits_ns
         else:
             self._fence_all()
-
-    def _pause_after_winning_ns(self) -> int:
-        return self._growing_ns(self._won_in_a_row, self._state.settings.pause_ns_max)
-
-    def _pause_after_failing_ns(self) -> int:
-        """Not the same for all: two that outbid each other would do so again."""
-        pause_ns = self._growing_ns(self._failed_in_a_row, self._state.settings.attempt_pause_ns_max)
-        own = zlib.crc32(f"{self._state.owner} {self._failed_in_a_row}".encode()) / 2**32
-        return int(pause_ns * (0.5 + own))
-
-    def _growing_ns(self, in_a_row: int, ns_max: int) -> int:
-        """The first ones are not held up."""
-        settings = self._state.settings
-        excess = in_a_row - settings.elections_at_once
-        return 0 if excess < 0 else min(settings.retry_ns * 2 ** min(excess, 10), ns_max)
 
     def skip_pause(self) -> None:
         """A person does not want to wait."""
@@ -365,9 +340,7 @@ class Election:
         state.source = state.master
         self.suspects.clear()
         self.preferred = None
-        self._won_in_a_row += 1
-        self._failed_in_a_row = 0
-        self._won_at_ns = state.now_ns
+        self._pauses.won()
         self.waits_for = ""
         self.history.end(state.master or "", state.now_ns)
         took_ms = self.history.records[-1].duration_ms

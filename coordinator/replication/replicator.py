@@ -1,8 +1,8 @@
 """The protocol's door: `step(event, now_ns, wall_us)` takes one event and returns the effects to be carried out, in order.
 
 No clock, no network, no randomness: the same object runs in production and in simulation. The parts (`Election`, `WritePath`,
-`ReadPath`, `Shipping`) share one `ReplicationState`; this module hands each event to the part that waits for it, and knows
-what a node's failure and another coordinator's epoch mean to all of them.
+`ReadPath`, `Shipping`) share one `ReplicationState`; this module hands each event to the part that waits for it. What concerns
+all of them, because a node is lost or is another coordinator's, is told by `Losses`.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from replication import invariants
 from replication.copying import Copying
 from replication.divergence import Divergence, marked
 from replication.effects import Effect
-from replication.election import Election, ElectionStep
+from replication.election import Election
 from replication.events import (
     AdviceArrived,
     DifferenceFound,
@@ -29,6 +29,7 @@ from replication.events import (
     WriteArrived,
 )
 from replication.log import LogDamaged
+from replication.losses import Losses
 from replication.progress import NodeProgress, NodeState
 from replication.reads import ReadPath
 from replication.replies import (
@@ -80,12 +81,13 @@ class Replicator:
         self.reads = ReadPath(self.state)
         self.writes = WritePath(self.state, self.shipping, self.reads)
         self.election = Election(self.state, self.shipping)
-        self.switchover = Switchover(self.state, self.writes, self._elect)
+        self.verification = Verification(self.state, self.shipping)
+        self.losses = Losses(self.state, self.writes, self.reads, self.election, self.verification)
+        self.switchover = Switchover(self.state, self.writes, self.losses.elect)
         self.copying = Copying(self.state)
         self.retention = Retention(self.state, self.copying)
-        self.divergence = Divergence(self.state, self._after_loss)
+        self.divergence = Divergence(self.state, self.losses.lost)
         self.shipping.met_difference = self.divergence.met
-        self.verification = Verification(self.state, self.shipping)
 
     def step(self, event: Event, now_ns: int, wall_us: int) -> list[Effect]:
         """Take one event. `now_ns` is monotonic; `wall_us` (microseconds since 1970) is only what NOW() will show."""
@@ -120,7 +122,7 @@ class Replicator:
         else:
             self._woken(event)
         if self.election.taken_over_by and state.phase is Phase.ELECTING:
-            self._depose(self.election.taken_over_by)
+            self.losses.depose(self.election.taken_over_by)
         if self.divergence.advance():
             self.shipping.ship_all()
         self.switchover.advance()
@@ -169,7 +171,7 @@ class Replicator:
         if state.phase is Phase.ELECTING:
             self.election.woken()
         elif state.phase is Phase.SERVING:
-            self._regain_taken()
+            self.losses.regain_taken()
         for node in state.nodes.values():
             if node.state is NodeState.AWAY and node.retry_at_ns <= state.now_ns:
                 self.shipping.fence(node)
@@ -190,14 +192,14 @@ class Replicator:
         if isinstance(reply, LogRead):
             if reply.rows and reply.rows[-1].epoch > state.epoch:
                 # the node that we read from has rows of a later epoch: we are deposed and did not know it
-                self._outbid(node, reply.rows[-1].epoch, "another coordinator")
+                self.losses.outbid(node, reply.rows[-1].epoch, "another coordinator")
             else:
                 self._log_read(node, command, reply)
             return
         if isinstance(reply, LogGone):
             self.shipping.log_gone(command, reply)
             if self.state.phase is Phase.ELECTING and state.nodes[state.master or node.name].state is NodeState.BEHIND:
-                self._elect(f"the log that {state.master} lacks was removed meanwhile")
+                self.losses.elect(f"the log that {state.master} lacks was removed meanwhile")
             return
         if isinstance(reply, LogMeasured):
             self.retention.measured(command, reply)
@@ -210,12 +212,12 @@ class Replicator:
             return
         if isinstance(reply, EpochSeen):
             if reply.epoch > state.epoch:
-                self._outbid(node, reply.epoch, reply.owner)
+                self.losses.outbid(node, reply.epoch, reply.owner)
             else:
                 self.reads.confirmed(node, command, reply)
             return
-        if isinstance(reply, Outbid | Misplaced) and self._is_outbid(reply.status.epoch, reply.status.owner):
-            self._outbid(node, reply.status.epoch, reply.status.owner)
+        if isinstance(reply, Outbid | Misplaced) and self.losses.is_outbid(reply.status.epoch, reply.status.owner):
+            self.losses.outbid(node, reply.status.epoch, reply.status.owner)
             return
         if command == node.change_command:
             node.change_command = None
@@ -223,7 +225,7 @@ class Replicator:
             return
         if self.copying.noted(command, written=isinstance(reply, CopyNoted)):
             if not isinstance(reply, CopyNoted):
-                self._lose(node, "its fence or its note of copies is not where it was left")
+                self.losses.lose(node, "its fence or its note of copies is not where it was left")
             return
         if node.command != command:
             return  # of an epoch or a connection that is over
@@ -252,7 +254,7 @@ class Replicator:
                 complaint = self.writes.lacks_space(reply)
                 if complaint:
                     self.election.suspects.add(node.name)
-                    self._elect(f"{node.name} has no space left: {complaint}")
+                    self.losses.elect(f"{node.name} has no space left: {complaint}")
                 else:
                     self.writes.executed(reply)
             case RowPrepared():
@@ -278,22 +280,22 @@ class Replicator:
             case Outbid() if reply.status.epoch == self.state.epoch and reply.status.owner != self.state.owner:
                 # it can never join this epoch, so one above is needed
                 self.state.lose_node(node, f"another coordinator fenced it into epoch {reply.status.epoch}")
-                self._elect(f"another coordinator fenced {node.name} into the same epoch")
+                self.losses.elect(f"another coordinator fenced {node.name} into the same epoch")
             case Outbid() | Misplaced():
                 # not a greater epoch, but not what we supposed either: look at it afresh
-                self._lose(node, "its log or its fence is not where it was left")
+                self.losses.lose(node, "its log or its fence is not where it was left")
             case _:
                 raise invariants.InvariantViolated(f"{node.name} answered {reply} to command {command}")
 
     def _change_ended(self, node: NodeProgress, reply: Reply) -> None:
         """The schema change under way on `node`: the master was asked first, the others are told."""
         if not isinstance(reply, SchemaChanged):
-            self._lose(node, "its log or its fence is not where it was left")
+            self.losses.lose(node, "its log or its fence is not where it was left")
         elif self.state.phase is Phase.SERVING and node.name == self.state.master:
             complaint = self.writes.changes.executed(reply.outcome)
             if complaint:
                 self.election.suspects.add(node.name)
-                self._elect(f"{node.name} cannot execute a schema change: {complaint}")
+                self.losses.elect(f"{node.name} cannot execute a schema change: {complaint}")
             else:
                 self.writes.start()
         else:
@@ -306,7 +308,7 @@ class Replicator:
                 # who has applied anything behind the intent has executed it
                 self._diverged(node, Diverged(reason, node.waits_for_change + 1, None))
             case Disturbed():
-                self._lose(node, f"it cannot execute a schema change: {outcome.message}")
+                self.losses.lose(node, f"it cannot execute a schema change: {outcome.message}")
             case _:
                 self.shipping.schema_changed(node)
 
@@ -339,7 +341,7 @@ class Replicator:
             # its disk is wrong, and it may be the only one with rows that others lack: nothing goes on by itself
             source.quarantine(f"its log is damaged: {damage}")
             self.state.report("error", f"{source.name} is quarantined: its log is damaged: {damage}")
-            self._after_loss(source, source.reason)
+            self.losses.lost(source, source.reason)
 
     def _newcomer_stored(self, node: NodeProgress) -> None:
         end = self.state.window.end.position
@@ -364,79 +366,4 @@ class Replicator:
             return
         expected = (node.command, node.change_command, node.confirm_command, node.truncate_command)
         if is_lookup or is_measure or event.command in expected:
-            self._lose(node, event.reason)
-
-    def _lose(self, node: NodeProgress, reason: str) -> None:
-        self.state.lose_node(node, reason)
-        self._after_loss(node, reason)
-
-    def _after_loss(self, node: NodeProgress, reason: str) -> None:
-        state = self.state
-        self.reads.node_lost(node.name)
-        if node.name in (state.master, state.source):
-            self.election.suspects.add(node.name)
-            self._elect(f"{node.name} failed: {reason}")
-        elif state.phase is Phase.ELECTING and self.election.step is ElectionStep.FENCING:
-            self.election.consider()
-        elif state.phase is Phase.ELECTING and self.election.step is ElectionStep.ADMITTING:
-            self._elect(f"{node.name} failed while the cluster was being founded: {reason}")
-
-    # ------------------------------------------------------------------------------------------ epochs
-
-    def _elect(self, reason: str, preferred: str | None = None, *, above_all: bool = False) -> None:
-        self.election.preferred = preferred
-        self.writes.hold()
-        self.reads.interrupt()
-        self.verification.interrupt("the cluster elects")
-        self.election.begin(reason, above_all=above_all)
-
-    def _is_outbid(self, epoch: int, owner: str) -> bool:
-        """Whether a fence means that our epoch cannot be had, or is over.
-
-        While electing, the same number in another's name is enough: two coordinators picked it, and neither may have it.
-        """
-        state = self.state
-        same = state.phase is Phase.ELECTING and epoch == state.epoch and owner != state.owner
-        return epoch > state.epoch or same
-
-    def _outbid(self, node: NodeProgress, epoch: int, owner: str) -> None:
-        """The node is in another coordinator's epoch. One such node proves little: its owner may have died right after it, so
-        we go on while a quorum is ours. When none can be, or one is the other's, we are deposed."""
-        state = self.state
-        node.command = None
-        if state.phase is Phase.ELECTING:
-            node.state = NodeState.AWAY
-            node.confirm_command = None
-            self.reads.node_lost(node.name)
-            node.reason = f"it is in epoch {epoch}"
-            node.retry_at_ns = state.now_ns + state.settings.retry_ns
-            if epoch >= state.epoch:
-                self.election.outbid(node.name, epoch, owner)
-            if node.name in (state.master, state.source):
-                self._elect(f"{node.name}, which was to lead, is in epoch {epoch} of another coordinator")
-        elif state.phase is Phase.SERVING:
-            state.epoch_seen = max(state.epoch_seen, epoch)
-            node.taken_epoch = epoch
-            taken = [other for other in state.nodes.values() if other.taken_epoch > state.epoch]
-            if state.sizes.nodes - len(taken) < state.sizes.commit:
-                self._depose(owner)
-                return
-            node.taken_at_ns = node.taken_at_ns or state.now_ns
-            self._lose(node, f"it is in epoch {epoch} of another coordinator")
-
-    def _regain_taken(self) -> None:
-        """A node is in an epoch whose owner did not take over: only an election above that brings it back."""
-        state = self.state
-        for node in state.nodes.values():
-            if node.taken_epoch > state.epoch and state.now_ns - node.taken_at_ns >= state.settings.taken_patience_ns:
-                reason = f"{node.name} is in epoch {node.taken_epoch} of a coordinator that did not take over"
-                self._elect(reason, above_all=True)
-                return
-
-    def _depose(self, owner: str) -> None:
-        state = self.state
-        state.report("error", f"deposed: {owner} has taken over in epoch {state.epoch_seen}")
-        state.phase = Phase.DEPOSED
-        self.writes.depose()
-        self.reads.depose()
-        self.verification.interrupt("another coordinator has taken over")
+            self.losses.lose(node, event.reason)

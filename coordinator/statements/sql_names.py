@@ -3,7 +3,7 @@
 A list may be as long as a text may be, so whatever walks one pauses.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Set
 
 from statements.sql_checks import chain_end
 from statements.sql_lexer import ROWS, Tokens
@@ -19,24 +19,35 @@ ASC DESC SIGNED UNSIGNED DECIMAL CHAR BINARY DATE DATETIME TIME JSON YEAR MONTH 
 QUARTER ESCAPE EXISTS SEPARATOR
 """
 NOT_COLUMNS = frozenset(_WORDS.split())
+_COMMA = frozenset({","})
+
+
+def on_level(tokens: Tokens, start: int, end: int, wanted: Set[str]) -> Iterator[int | None]:
+    """The places of `wanted` between `start` and `end`, those in further parentheses passed over; None: a moment to pause."""
+    keys, partners = tokens.keys, tokens.partners
+    index, steps = start, 0
+    while index < end:
+        key = keys[index]
+        steps += 1
+        if steps % PAUSE_TOKENS == 0:
+            yield None
+        if key == "(":
+            index = partners[index]
+        elif key in wanted:
+            yield index
+        index += 1
 
 
 def split(tokens: Tokens, start: int, end: int) -> Generator[None, None, list[tuple[int, int]]]:
     """The stretches between the commas of this level."""
     spans = []
-    begin = index = start
-    steps = 0
-    while index < end:
-        key = tokens.keys[index]
-        steps += 1
-        if steps % PAUSE_TOKENS == 0:
+    begin = start
+    for comma in on_level(tokens, start, end, _COMMA):
+        if comma is None:
             yield
-        if key == "(":
-            index = tokens.partners[index]
-        elif key == ",":
-            spans.append((begin, index))
-            begin = index + 1
-        index += 1
+        else:
+            spans.append((begin, comma))
+            begin = comma + 1
     if begin < end:
         spans.append((begin, end))
     return spans

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from statements import sql_rules as rules
 from statements.sql_checks import TRIGGER, UNSUPPORTED, chain_end, check
 from statements.sql_lexer import TWO_STATEMENTS, Refused, Tokens
-from statements.sql_names import PAUSE_ITEMS, PAUSE_TOKENS, table_at
+from statements.sql_names import PAUSE_ITEMS, on_level, table_at
 from statements.sql_queries import read_queries, refuse_strange_limits
 from statements.sql_shapes import Claim, Definition, Relation, TableName, Trigger
 from statements.sql_writes import Write, assignments_in, read_change, read_insert
@@ -140,17 +140,15 @@ def _statements(tokens: Tokens, start: int, end: int) -> Generator[None, None, l
     return spans
 
 
-def _find(tokens: Tokens, index: int, end: int, word: str) -> Generator[None, None, int]:
+def _find(tokens: Tokens, start: int, end: int, word: str) -> Generator[None, None, int]:
     """The next `word` outside of parentheses; THEN not of a CASE. No statement may be passed on the way."""
-    cases = steps = 0
-    while index < end:
-        key = tokens.keys[index]
-        steps += 1
-        if steps % PAUSE_TOKENS == 0:
+    cases = 0
+    for index in on_level(tokens, start, end, {"CASE", "END", ";", word}):
+        if index is None:
             yield
-        if key == "(":
-            index = tokens.partners[index]
-        elif key == "CASE":
+            continue
+        key = tokens.keys[index]
+        if key == "CASE":
             cases += 1
         elif key == "END" and cases:
             cases -= 1
@@ -158,5 +156,4 @@ def _find(tokens: Tokens, index: int, end: int, word: str) -> Generator[None, No
             return index
         elif key == ";":
             break
-        index += 1
     raise Refused(f"the body of the trigger lacks {word}: each statement ends with `;`, each IF condition with THEN")

@@ -27,7 +27,7 @@ from statements.sql_checks import (
 )
 from statements.sql_ids import may_mix_ids
 from statements.sql_lexer import LITERAL, ROWS, Refused, Tokens, is_one_row
-from statements.sql_names import PAUSE_ITEMS, PAUSE_TOKENS, column_at, columns_in, split, table_at
+from statements.sql_names import PAUSE_ITEMS, PAUSE_TOKENS, column_at, columns_in, on_level, split, table_at
 from statements.sql_queries import Found, read_queries, refuse_strange_limits
 from statements.sql_shapes import Assignment, Change, Claim, Insertion, Query, Relation, RowIds, Splice, TableName
 
@@ -53,6 +53,7 @@ _RANDOM_BYTES_MAX = 1024
 _TARGETS_MAX = 64
 """MySQL joins 61 tables at most."""
 _QUERY_HEADS = frozenset({"SELECT", "WITH", "TABLE", "("})
+_SET_AND_BEHIND = frozenset({"SET", "WHERE", "ORDER", "LIMIT"})
 
 
 def read_insert(tokens: Tokens, verb: str, start: int, end: int, law: Law) -> Generator[None, None, Write]:
@@ -220,22 +221,16 @@ def _targets(tokens: Tokens, index: int, rows: Query) -> tuple[bool, tuple[str, 
 
 def _assignments(tokens: Tokens, start: int, end: int) -> Generator[None, None, tuple[Assignment, ...]]:
     """`SET a = …, t.b = …`, up to the clause behind."""
-    index = start
-    begin = 0
-    steps = 0
-    while index < end:
-        key = tokens.keys[index]
-        steps += 1
-        if steps % PAUSE_TOKENS == 0:
+    begin, stop = 0, end
+    for index in on_level(tokens, start, end, _SET_AND_BEHIND):
+        if index is None:
             yield
-        if key == "(":
-            index = tokens.partners[index]
-        elif key == "SET" and not begin:
-            begin = index + 1
-        elif begin and key in ("WHERE", "ORDER", "LIMIT"):
+        elif tokens.keys[index] == "SET":
+            begin = begin or index + 1
+        elif begin:
+            stop = index
             break
-        index += 1
-    return (yield from assignments_in(tokens, begin, index)) if begin else ()
+    return (yield from assignments_in(tokens, begin, stop)) if begin else ()
 
 
 def assignments_in(tokens: Tokens, start: int, end: int) -> Generator[None, None, tuple[Assignment, ...]]:

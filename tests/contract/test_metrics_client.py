@@ -8,32 +8,9 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from metrics_client import CollectorUnavailableError, MetricsClient
+from stand_in_collector import metrics, node
 
-ANSWER = {
-    "nodes": {
-        "replica-1": {
-            "id": "replica-1",
-            "healthy": True,
-            "latency_ms": 1.0,
-            "latency_ms_min": 1.0,
-            "latency_ms_p99": 1.0,
-            "lag_ms": 0.0,
-            "lag_entries": 0,
-            "uptime_s": 60.0,
-            "crash_count": 0,
-            "epoch": 1,
-            "is_master": False,
-            "applied_timestamp": 5,
-            "committed_timestamp": 5,
-            "log_end_timestamp": 5,
-            "last_probe_age_ms": 10.0,
-            "error": None,
-        }
-    },
-    "master": "mysql-master",
-    "epoch": 1,
-    "collected_at": "2025-11-23T16:30:00+00:00",
-}
+ANSWER = metrics(node("replica-1"))
 
 
 class Collector:

@@ -80,7 +80,7 @@ class Reader:
 
 def state_of(pid: int) -> str:
     """R, S, T (frozen), Z; or nothing, when there is no such process."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # there is no such process
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return ""
 
@@ -164,8 +164,7 @@ class CrashCase:
                 os.kill(self._pid, signal.SIGCONT)
             await starting
             if self._acting is not None:
-                # the crash may have come in the middle of it, and have taken away what it asked
-                with contextlib.suppress(httpx.HTTPError):
+                with contextlib.suppress(httpx.HTTPError):  # the crash may have taken away what it asked
                     await self._acting
         if self.action == TAKE_OVER:
             await asyncio.to_thread(cluster.kill, self.name)
@@ -177,8 +176,7 @@ class CrashCase:
         action = "freeze" if self.action == TAKE_OVER else self.action
         crash = {"CRASH_POINT": self.point, "CRASH_ACTION": action, "CRASH_AT": str(self.drive.at)}
         mark = {"CRASH_MARK": str(self._folder / "mark")}
-        # one that crashes while it starts is no failure of the command's
-        with contextlib.suppress(AssertionError):
+        with contextlib.suppress(AssertionError):  # one that crashes while it starts is no failure of the command's
             ArmedCluster(self.cluster, {**crash, **mark, **self.drive.settings}).start(self.name)
 
     async def _hit(self, starting: asyncio.Task[None]) -> str:

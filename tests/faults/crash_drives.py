@@ -161,7 +161,7 @@ def change_the_master(cluster: ClusterHandle) -> None:
 
 def change_the_schema(cluster: ClusterHandle) -> None:
     """The answer may be what the crash takes away."""
-    with contextlib.suppress(httpx.HTTPError):
+    with contextlib.suppress(httpx.HTTPError):  # the crash may take the answer away
         cluster.query(f"ALTER TABLE users COMMENT = '{time.monotonic_ns()}'", timeout_s=5.0)
 
 
@@ -169,7 +169,7 @@ def change_the_schema_beside_writes(cluster: ClusterHandle) -> None:
     """What was judged by the schema and waits meanwhile must be judged anew."""
 
     def write(_: int) -> None:
-        with contextlib.suppress(httpx.HTTPError):
+        with contextlib.suppress(httpx.HTTPError):  # the crash may take the answer away
             cluster.query("UPDATE users SET name = 'first' WHERE id = 1", timeout_s=5.0)
 
     with ThreadPoolExecutor(9) as threads:
@@ -180,7 +180,7 @@ def change_the_schema_beside_writes(cluster: ClusterHandle) -> None:
 
 def compare_all_rows(cluster: ClusterHandle) -> None:
     """Nobody waits for the end of it."""
-    with contextlib.suppress(httpx.HTTPError):
+    with contextlib.suppress(httpx.HTTPError):  # the crash may take the answer away
         httpx.post(cluster.url("coordinator") + "/verify", timeout=15, trust_env=False)
 
 
@@ -190,7 +190,7 @@ def _make_replica(cluster: ClusterHandle, node: str) -> None:
 
 
 def _switch(cluster: ClusterHandle, target: str) -> None:
-    with contextlib.suppress(httpx.HTTPError):
+    with contextlib.suppress(httpx.HTTPError):  # the crash may take the answer away
         httpx.post(cluster.url("coordinator") + "/switchover", json={"to": target}, timeout=15, trust_env=False)
 
 

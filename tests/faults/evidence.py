@@ -31,7 +31,7 @@ def keep(folder: Path, cluster: FaultCluster, history: History, schedule: str, r
     history.save(folder / "history.jsonl")
     shutil.copytree(cluster.handle.folder / "log", folder / "log", dirs_exist_ok=True)
     for path in ("/status", "/elections"):
-        with contextlib.suppress(httpx.HTTPError, ValueError):
+        with contextlib.suppress(httpx.HTTPError, ValueError):  # who does not answer is no reason to keep less
             answer = cluster.handle.get("coordinator", path, timeout_s=ASK_S).json()
             (folder / f"{path.strip('/')}.json").write_text(json.dumps(answer, indent=2) + "\n")
     checks = Path(__file__).with_name("history_checks.py")

@@ -75,7 +75,7 @@ class FaultCluster:
 
     def status(self) -> dict[str, Any] | None:
         """None: the coordinator does not answer."""
-        with contextlib.suppress(httpx.HTTPError):
+        with contextlib.suppress(httpx.HTTPError):  # no answer is an answer
             answer: dict[str, Any] = self.handle.get("coordinator", "/status", timeout_s=STATUS_S).json()
             self.master = answer["current_master"] or self.master
             return answer

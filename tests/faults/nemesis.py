@@ -166,11 +166,11 @@ async def play(
     report = RoundReport(planned)
     try:
         await run_round(cluster, planned, seed, totals, report)
-    except Exception as failure:
+    except Exception as failure:  # whatever it is, its evidence is kept
         reason = f"{report}\n{type(failure).__name__}: {failure}"
         folder = evidence_folder / f"seed-{seed}-round-{planned.number}"
         told = await asyncio.to_thread(evidence.keep, folder, cluster, report.history, str(planned), reason, replay)
-        with contextlib.suppress(AssertionError):
+        with contextlib.suppress(AssertionError):  # what does not heal is told by the first failure
             await asyncio.to_thread(cluster.heal)
         raise Anomalous(f"{reason}\n{told}") from failure
     return report

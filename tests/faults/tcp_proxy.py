@@ -20,6 +20,7 @@ import struct
 import sys
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 
 HOST = "127.0.0.1"
 PASS, DELAY, HOLD, CUT = "pass", "delay", "hold", "cut"
@@ -178,13 +179,17 @@ class Connection:
                 transport.abort()
 
 
+def client_over(line: Line) -> End:
+    return Connection(line).client
+
+
 async def serve(targets: dict[str, int]) -> None:
     loop = asyncio.get_running_loop()
     lines = {node: Line(port) for node, port in targets.items()}
     ports = {}
     servers = []
     for node, line in lines.items():
-        server = await loop.create_server(lambda line=line: Connection(line).client, HOST, 0)  # type: ignore[misc]  # mypy takes a default for a type
+        server = await loop.create_server(partial(client_over, line), HOST, 0)
         servers.append(server)
         ports[node] = server.sockets[0].getsockname()[1]
     print(json.dumps(ports), flush=True)

@@ -79,7 +79,7 @@ def sizes_in(folder: Path) -> set[int]:
     """Of the files that are there; one may go away while they are looked at."""
     sizes = set()
     for file in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # it went away
             sizes.add(file.stat().st_size)
     return sizes
 

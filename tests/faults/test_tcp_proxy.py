@@ -24,13 +24,13 @@ class Echo:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it is closed: the end
             while True:
                 connection, _ = self._listener.accept()
                 threading.Thread(target=self._echo, args=(connection,), daemon=True).start()
 
     def _echo(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
+        with connection, contextlib.suppress(OSError):  # reset: an end like any other
             while data := connection.recv(65536):
                 self.heard += data
                 connection.sendall(data)

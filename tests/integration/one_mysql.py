@@ -73,8 +73,7 @@ class OneMySQL:
     def kill_connections(self, user: str = "coordinator") -> None:
         threads = self.root(f"SELECT id FROM information_schema.processlist WHERE user = '{user}'")
         for (thread,) in threads:
-            # it may have gone by itself meanwhile
-            with contextlib.suppress(pymysql.MySQLError):
+            with contextlib.suppress(pymysql.MySQLError):  # it may have gone by itself meanwhile
                 self.root(f"KILL {thread}")
         deadline_s = time.monotonic() + 10
         while self.root(f"SELECT id FROM information_schema.processlist WHERE user = '{user}'"):

@@ -34,7 +34,7 @@ def node_status(cluster: ClusterHandle, name: str) -> dict[str, Any]:
 def wait_for(cluster: ClusterHandle, name: str, *states: str, is_member: bool | None = None) -> None:
     deadline_s = time.monotonic() + STATE_S
     while True:
-        with contextlib.suppress(OSError, KeyError, ValueError):
+        with contextlib.suppress(OSError, KeyError, ValueError):  # it does not answer, or not with that, yet
             seen = node_status(cluster, name)
             if seen["state"] in states and is_member in (None, seen["member"]):
                 return

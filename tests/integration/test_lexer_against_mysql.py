@@ -218,6 +218,13 @@ def _disagreement(connection: Connection, text: str, seen: Counter[str]) -> str 
     return None
 
 
+def _no_disagreement(disagreements: list[str], seen: Counter[str], of: str) -> None:
+    print(f"seed {_SEED}, {of}")
+    for what, count in sorted(seen.items()):
+        print(f"  {count:6} {what}")
+    assert disagreements == [], f"LEXER_FUZZ_SEED={_SEED}: {len(disagreements)}, first ones: {disagreements[:10]}"
+
+
 def test_the_server_sees_the_statement_ends_that_we_see(
     connection: Connection,
 ) -> None:
@@ -226,10 +233,7 @@ def test_the_server_sees_the_statement_ends_that_we_see(
         text = _soup(rng) if number % 2 else _sound_with_traps(rng)
         if problem := _disagreement(connection, text, seen):
             disagreements.append(f"{text!r}: {problem}")
-    print(f"seed {_SEED}, {_TEXTS} texts")
-    for what, count in sorted(seen.items()):
-        print(f"  {count:6} {what}")
-    assert disagreements == [], f"LEXER_FUZZ_SEED={_SEED}: {len(disagreements)}, first ones: {disagreements[:10]}"
+    _no_disagreement(disagreements, seen, f"{_TEXTS} texts")
     assert seen["accepted by both"] > _TEXTS / 10
 
 
@@ -303,10 +307,7 @@ def test_the_server_sees_one_statement_in_a_trigger_that_we_take(connection: Con
             seen[f"taken by us, refused by the server ({outcomes[0].args[0]})"] += 1
         else:
             disagreements.append(f"{text!r}: {outcomes}")
-    print(f"seed {_SEED}, {_TRIGGERS} triggers")
-    for what, count in sorted(seen.items()):
-        print(f"  {count:6} {what}")
-    assert disagreements == [], f"LEXER_FUZZ_SEED={_SEED}: {len(disagreements)}, first ones: {disagreements[:10]}"
+    _no_disagreement(disagreements, seen, f"{_TRIGGERS} triggers")
     assert seen["taken by both"] > _TRIGGERS / 20
 
 

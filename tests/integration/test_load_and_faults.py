@@ -6,7 +6,7 @@ import time
 import pytest
 from cluster_handle import ClusterHandle
 from equal_nodes import check_record, wait_until_equal
-from recording_client import Connection, Load
+from recording_client import Connection, Load, Record
 from under_load import acknowledged_more, under_load
 
 pytestmark = pytest.mark.alone
@@ -48,36 +48,33 @@ async def test_nodes_are_equal_100_ms_after_the_last_write(cluster: ClusterHandl
     check_record(cluster, record, "flush")
 
 
+async def killed_under_load(cluster: ClusterHandle, name: str, label: str, equal_within_s: float) -> Record:
+    """Kill it while clients write, and start it again: each write succeeds, and all are on all nodes."""
+
+    async def act(load: Load) -> None:
+        await acknowledged_more(load, 200, within_s=10)
+        await asyncio.to_thread(cluster.kill, name)
+        await acknowledged_more(load, 500, within_s=10)
+        await asyncio.to_thread(cluster.start, name)
+        await acknowledged_more(load, 200, within_s=10)
+
+    record = await under_load(cluster, label, act)
+    assert set(record.statuses()) == {200}
+    wait_until_equal(cluster, within_s=equal_within_s)
+    check_record(cluster, record, label)
+    return record
+
+
 @pytest.mark.parametrize("name", REPLICAS)
 async def test_writes_go_on_while_a_replica_is_killed_and_it_is_level_again_after_its_start(
     cluster: ClusterHandle, name: str
 ) -> None:
-    async def act(load: Load) -> None:
-        await acknowledged_more(load, 200, within_s=10)
-        await asyncio.to_thread(cluster.kill, name)
-        await acknowledged_more(load, 500, within_s=10)
-        await asyncio.to_thread(cluster.start, name)
-        await acknowledged_more(load, 200, within_s=10)
-
-    record = await under_load(cluster, f"kill-{name}", act)
-    assert set(record.statuses()) == {200}
-    wait_until_equal(cluster, within_s=15)
-    check_record(cluster, record, f"kill-{name}")
+    await killed_under_load(cluster, name, f"kill-{name}", equal_within_s=15)
 
 
 @pytest.mark.parametrize("name", SERVICES)
 async def test_writes_go_on_while_a_helper_service_is_killed(cluster: ClusterHandle, name: str) -> None:
-    async def act(load: Load) -> None:
-        await acknowledged_more(load, 200, within_s=10)
-        await asyncio.to_thread(cluster.kill, name)
-        await acknowledged_more(load, 500, within_s=10)
-        await asyncio.to_thread(cluster.start, name)
-        await acknowledged_more(load, 100, within_s=10)
-
-    record = await under_load(cluster, f"kill-{name}", act)
-    assert set(record.statuses()) == {200}
-    wait_until_equal(cluster, within_s=5)
-    check_record(cluster, record, f"kill-{name}")
+    await killed_under_load(cluster, name, f"kill-{name}", equal_within_s=5)
 
 
 async def test_without_any_timestamp_server_writes_wait_and_reads_go_on(cluster: ClusterHandle) -> None:
@@ -102,18 +99,7 @@ async def test_without_any_timestamp_server_writes_wait_and_reads_go_on(cluster:
 
 async def test_a_killed_master_is_replaced_and_comes_back_as_a_replica(cluster: ClusterHandle) -> None:
     master = cluster.get("coordinator", "/status").json()["current_master"]
-
-    async def act(load: Load) -> None:
-        await acknowledged_more(load, 200, within_s=10)
-        await asyncio.to_thread(cluster.kill, master)
-        await acknowledged_more(load, 500, within_s=10)
-        await asyncio.to_thread(cluster.start, master)
-        await acknowledged_more(load, 200, within_s=10)
-
-    record = await under_load(cluster, "kill-master", act)
-    assert set(record.statuses()) == {200}
-    wait_until_equal(cluster, within_s=15)
-    check_record(cluster, record, "kill-master")
+    record = await killed_under_load(cluster, master, "kill-master", equal_within_s=15)
     status = cluster.get("coordinator", "/status").json()
     assert status["current_master"] != master
     assert master in status["replicas"]

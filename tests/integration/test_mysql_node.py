@@ -414,7 +414,7 @@ async def test_a_wrong_password_and_an_unlocked_door_with_nobody_behind_are_told
 async def read(reader: NodeReader, sql: str) -> list[tuple[Any, ...]]:
     """With leave that was given just now; a connection may have to be opened first."""
     while True:
-        with contextlib.suppress(ConnectionIsNew):
+        with contextlib.suppress(ConnectionIsNew):  # the leave is older than the connection: another one
             return list((await reader.read(sql, time.monotonic_ns())).rows)
 
 

@@ -63,7 +63,7 @@ class MySqlServer:
         while time.monotonic() < deadline_s:
             assert self._process.poll() is None, self._log.read_text()
             # It listens when it is ready. PyMySQL itself leaves a socket open when a connection is refused.
-            with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+            with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):  # not yet
                 client.connect(str(self.socket))
                 return
             time.sleep(0.05)
@@ -143,7 +143,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 async def ask_until_answered(probe: MySqlNodeProbe) -> ProbeAnswer:
     async with asyncio.timeout(START_TIMEOUT_S):
         while True:
-            with contextlib.suppress(ProbeError):
+            with contextlib.suppress(ProbeError):  # not yet
                 return await probe.ask()
             await asyncio.sleep(0.05)
 
@@ -286,10 +286,10 @@ async def test_a_peer_that_drips_single_bytes_cannot_stretch_the_time_limit() ->
     stop = threading.Event()
 
     def drip(listening: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it is shut down: the end
             while not stop.is_set():
                 peer, _ = listening.accept()
-                with peer, contextlib.suppress(OSError):
+                with peer, contextlib.suppress(OSError):  # the probe hung up
                     peer.sendall(b"\xff\x00\x00\x00")
                     while not stop.wait(0.05):
                         peer.sendall(b"x")
@@ -303,6 +303,5 @@ async def test_a_peer_that_drips_single_bytes_cannot_stretch_the_time_limit() ->
                 assert await failure_of(probe) == f"no answer within {CONNECT_TIMEOUT_MS + PROBE_TIMEOUT_MS} ms"
         finally:
             stop.set()
-            with contextlib.suppress(OSError):
-                listening.shutdown(socket.SHUT_RDWR)
+            listening.shutdown(socket.SHUT_RDWR)
             await asyncio.to_thread(dripping.join)

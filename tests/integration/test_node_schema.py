@@ -464,7 +464,7 @@ async def test_the_dictionary_looks_the_same_however_often_and_after_whatever_no
 async def read(reader: NodeReader, sql: str) -> list[tuple[Any, ...]]:
     """With leave that was given just now; a connection may have to be opened first."""
     while True:
-        with contextlib.suppress(ConnectionIsNew):
+        with contextlib.suppress(ConnectionIsNew):  # the leave is older than the connection: another one
             return list((await reader.read(sql, time.monotonic_ns())).rows)
 
 

@@ -133,8 +133,7 @@ async def test_everything_is_killed_at_once_and_started_in_any_order(cluster: Cl
     label = f"outage-{seed}"
     record = await under_load(cluster, label, act)
     for name in order:
-        # the coordinator is there only when a quorum is, so it is not waited for
-        with contextlib.suppress(AssertionError):
+        with contextlib.suppress(AssertionError):  # the coordinator waits for a quorum, and is not waited for
             cluster.start(name)
     cluster.up()
     wait_until_equal(cluster, within_s=20)
@@ -163,7 +162,7 @@ def second_coordinator(cluster: ClusterHandle, log: Path) -> Iterator[int]:
         try:
             deadline_s = time.monotonic() + 20
             while True:
-                with contextlib.suppress(httpx.HTTPError):
+                with contextlib.suppress(httpx.HTTPError):  # not yet
                     if httpx.get(f"http://127.0.0.1:{port}/health", timeout=1, trust_env=False).status_code == 200:
                         break
                 assert time.monotonic() < deadline_s, log.read_text()

@@ -60,7 +60,7 @@ class ServerProcess:
         while time.monotonic() < deadline_s:
             assert self._process is not None
             assert self._process.poll() is None, self._log.read_text()
-            with contextlib.suppress(OSError), contextlib.closing(self.connection()) as connection:
+            with contextlib.suppress(OSError), contextlib.closing(self.connection()) as connection:  # not yet
                 connection.request("GET", "/health")
                 if connection.getresponse().status == 200:
                     return
@@ -110,6 +110,7 @@ class History:
 def ask_for_ever(server: ServerProcess, history: History, stop: threading.Event, seed: int) -> None:
     rng = random.Random(seed)
     while not stop.is_set():
+        # the server is killed now and then: ask the next one
         with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(server.connection()) as client:
             while not stop.is_set():
                 floor, wanted = history.before_request(), rng.randint(1, 2 * WINDOW)

@@ -110,7 +110,7 @@ class Judge:
                 found |= {_reason(text) for _, errno, text in self._execute("SHOW WARNINGS") if errno in UNSAFE_ERRNOS}
         finally:
             for ending in ("ROLLBACK", "XA END 'x'", "XA ROLLBACK 'x'", "DROP TABLE IF EXISTS made"):
-                with contextlib.suppress(pymysql.MySQLError):
+                with contextlib.suppress(pymysql.MySQLError):  # only some of them have something to end
                     self._execute(ending)
         return frozenset(found)
 

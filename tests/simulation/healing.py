@@ -19,6 +19,7 @@ from itertools import repeat
 from config import CoordinatorSettings
 from links import MS, NAMES, Direction, Patience
 from partitions import BOTH
+from pydantic import SecretStr
 from schedules import side_by_side
 from simulated_processes import Coordinator
 from world import World
@@ -26,14 +27,14 @@ from world import World
 from replication.effects import Acknowledge, StoreRows
 from replication.state import Phase
 
-SECRET = "no node asks for it here"
+SECRET = SecretStr("no node asks for it here")
 SHIPPED = CoordinatorSettings(
-    coordinator_db_password=SECRET,  # type: ignore[arg-type]
-    reader_db_password=SECRET,  # type: ignore[arg-type]
-    cloner_db_password=SECRET,  # type: ignore[arg-type]
-    ddl_db_password=SECRET,  # type: ignore[arg-type]
-    schema_reader_db_password=SECRET,  # type: ignore[arg-type]
-    verifier_db_password=SECRET,  # type: ignore[arg-type]
+    coordinator_db_password=SECRET,
+    reader_db_password=SECRET,
+    cloner_db_password=SECRET,
+    ddl_db_password=SECRET,
+    schema_reader_db_password=SECRET,
+    verifier_db_password=SECRET,
 )
 AS_SHIPPED = Patience(
     connect_ns=SHIPPED.connect_timeout_ms * MS,

@@ -15,6 +15,7 @@ A copy takes its time: the node is bare first, then all that is durable is the d
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from links import MS, Channel, Direction, Links, Patience
@@ -261,7 +262,7 @@ class Line:
 
     def _later(self, command: Command, certainty: Certainty, reason: str) -> None:
         world = self._world
-        failed = lambda: self._failed(command, certainty, reason)  # noqa: E731 (named to be read)
+        failed = partial(self._failed, command, certainty, reason)
         world.at(world.now_ns, lambda: world.on(self.coordinator, failed))
 
     def _timed_out(self, command: Command) -> None:

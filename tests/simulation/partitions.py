@@ -1,5 +1,7 @@
 """Links that are cut, from 10 ms to 2 s: one direction or both, one connection or all, whom from whom."""
 
+from functools import partial
+
 from fault_draws import FaultDraws
 from links import NAMES, Channel, Direction
 from simulated_processes import Coordinator
@@ -62,7 +64,7 @@ class Partitions(FaultDraws):
             world.links.cut([end[0]], [end[1]], BOTH, world.now_ns + 2 * span_ns, vanish=vanish)
 
         for place, end in enumerate(ends):
-            world.at(world.now_ns + place * span_ns // 8, lambda end=end: stop(end))  # type: ignore[misc]  # mypy takes a default for a type
+            world.at(world.now_ns + place * span_ns // 8, partial(stop, end))
         for place, end in enumerate(self.chance.sample(ends, len(ends))):
             heal_ns = world.now_ns + span_ns + place * span_ns // 8
-            world.at(heal_ns, lambda end=end: world.links.heal_link(*end))  # type: ignore[misc]  # mypy takes a default for a type
+            world.at(heal_ns, partial(world.links.heal_link, *end))

@@ -5,6 +5,7 @@ drown the rare course of events that takes three of one kind and none of another
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from disk_harm import DiskHarm
 from links import MS, NAMES, Direction
@@ -184,7 +185,7 @@ class Trouble(DiskHarm, Partitions):
 
         for place, name in enumerate(taken[:2]):
             again_ns = world.now_ns + self.chance.randrange(100 * MS, 500 * MS) + place * 200 * MS
-            world.at(again_ns, lambda name=name: come_back_empty(name))  # type: ignore[misc]  # mypy takes a default for a type
+            world.at(again_ns, partial(come_back_empty, name))
 
     # ------------------------------------------------------------------------------------------ timestamps
 

@@ -9,6 +9,7 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from client_history import ClientHistory, Read, Write
 from links import MS, NAMES, Channel, Direction, Links, Patience
@@ -266,7 +267,7 @@ class World:
         for name in wrong:
             self.happened("a node was found to differ")
             difference = DifferenceFound(name, "a row")
-            tell = lambda difference=difference: self.on(coordinator, lambda: self.event(coordinator, difference))  # noqa: E731 (named to be read)
+            tell = partial(self.on, coordinator, partial(self.event, coordinator, difference))
             self.at(self.now_ns + self.within(100 * MS), tell)
 
     # ------------------------------------------------------------------------------------------ nodes
@@ -355,11 +356,11 @@ class World:
                 opened_ns = self.now_ns
                 self._readers[ends] = (server.run, opened_ns)
             if not self.may_read_over(opened_ns, read):
-                again = lambda: self._ask_for_leave(coordinator, effect.read_id)  # noqa: E731 (named to be read)
+                again = partial(self._ask_for_leave, coordinator, effect.read_id)
                 self.at(self.now_ns, lambda: self.on(coordinator, again))
                 return
             seen, entries, changes = server.node.applied, len(server.node.data), tuple(server.node.schema)
-            answered = lambda: self.on(coordinator, lambda: answer(seen, entries, changes))  # noqa: E731 (named to be read)
+            answered = partial(self.on, coordinator, partial(answer, seen, entries, changes))
             self._trip(ends, Direction.TO_COORDINATOR, answered)
 
         def answer(seen: int, entries: int, changes: tuple[str, ...]) -> None:

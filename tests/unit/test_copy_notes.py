@@ -116,7 +116,7 @@ def test_a_note_from_before_the_donor_was_fenced_again_is_not_relied_on() -> Non
     bench = note_bench()
     bench.do(NoteCopy, REPLICA_1)
     bench.fail(bench.take(CopyData, REPLICA_3), "the connection broke")
-    bench.replicator._lose(bench.state.nodes[REPLICA_1], "by a test")
+    bench.replicator.losses.lose(bench.state.nodes[REPLICA_1], "by a test")
     while not bench.waiting(NoteCopy):
         assert not bench.waiting(CopyData)
         bench.pass_time(50)
@@ -277,7 +277,7 @@ def test_a_copy_of_the_master_made_between_its_commit_and_the_report_of_it_waits
     effect = bench.take(CommitBatch, MASTER)
     reply = bench.at_node(effect)
     bench.nodes[REPLICA_3].become(bench.nodes[MASTER])
-    bench.replicator._lose(bench.state.nodes[REPLICA_3], "it restarts with a copy")
+    bench.replicator.losses.lose(bench.state.nodes[REPLICA_3], "it restarts with a copy")
     for _ in range(5):
         bench.pass_time(200)
         bench.settle()

@@ -2,19 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from crash_journal import FILE_NAME, CrashJournal, JournalError, ServerRun
+from crashing_calls import crash_before
 from hypothesis import given
 from hypothesis import strategies as st
-
-
-class Crash(BaseException):
-    """Stands for kill -9: nothing after it runs."""
 
 
 def run(started_at_s: int, server_uuid: str = "u1") -> ServerRun:
@@ -80,18 +75,7 @@ def test_a_crash_at_any_step_of_saving_leaves_the_old_counts_or_the_new_ones(
     journal.saw("replica-1", run(1))
     journal.save()
     journal.saw("replica-1", run(2))
-    original: Callable[..., Any] = getattr(os, call)
-    made = 0
-
-    def crash(*args: Any, **kwargs: Any) -> Any:
-        nonlocal made
-        made += 1
-        if made == crash_before_nth:
-            raise Crash
-        return original(*args, **kwargs)
-
-    with monkeypatch.context() as patched, contextlib.suppress(Crash):
-        patched.setattr(os, call, crash)
+    with crash_before(monkeypatch, call, crash_before_nth):
         journal.save()
     journal.close()
     assert counts_in(tmp_path, "replica-1") in ([0], [1])

@@ -1,10 +1,11 @@
-"""How long a cluster waits before it elects again: long only where epochs are won and lost again and again (election.py)."""
+"""How long a cluster waits before it elects again: long only where epochs are won and lost again and again."""
 
 import pytest
 from replicator_bench import MASTER, REPLICA_1, REPLICA_3, Bench, serving_bench
 
 from replication.effects import CommitBatch, ExecuteBatch, Fence, NodeCommand, PrepareRow, StoreRows
 from replication.election import ElectionStep
+from replication.election_pauses import ElectionPauses
 from replication.events import PauseSkipped
 from replication.state import ReplicationSettings
 
@@ -114,10 +115,11 @@ def test_an_election_that_waits_for_a_quorum_for_long_goes_on_as_soon_as_there_i
 def test_two_coordinators_that_outbid_each_other_do_not_wait_equally_long(attempt: int) -> None:
     pauses = []
     for owner in ("coordinator-1", "coordinator-2"):
-        bench = Bench(owner=owner)
-        bench.replicator.election._failed_in_a_row = attempt
-        pauses.append(bench.replicator.election._pause_after_failing_ns())
-    assert abs(pauses[0] - pauses[1]) > 1_000_000
+        counting = ElectionPauses(Bench(owner=owner).state)
+        pauses.append([counting.after_an_attempt() for _ in range(attempt)][-1])
+    (first_ns, why), (second_ns, _) = pauses
+    assert why == f"{attempt} attempts without success"
+    assert abs(first_ns - second_ns) > 1_000_000
 
 
 def test_a_node_whose_connection_took_a_second_to_fail_is_tried_again_at_once() -> None:
@@ -139,7 +141,7 @@ def test_a_node_that_refuses_is_tried_more_often_where_no_quorum_can_be_had_with
     bench = serving_bench()
     away = (REPLICA_3, *others_away)
     for name in away:
-        bench.replicator._lose(bench.state.nodes[name], "connection refused")
+        bench.replicator.losses.lose(bench.state.nodes[name], "connection refused")
     pauses: list[int] = []
     while len(pauses) < 8:
         bench.settle(without=away)

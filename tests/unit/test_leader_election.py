@@ -8,42 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from leader_election import UnknownCandidateError, rank_candidates, score
 from metrics_contract import NodeMetrics
-
-
-def node(
-    name: str,
-    latency_ms: float | None = 1.0,
-    lag_ms: float | None = 0.0,
-    uptime_s: float | None = 60.0,
-    crash_count: int = 0,
-    *,
-    healthy: bool = True,
-    error: str | None = None,
-    log_end_timestamp: int | None = None,
-) -> NodeMetrics:
-    return NodeMetrics(
-        id=name,
-        healthy=healthy,
-        latency_ms=latency_ms,
-        latency_ms_min=None,
-        latency_ms_p99=None,
-        lag_ms=lag_ms,
-        lag_entries=None,
-        uptime_s=uptime_s,
-        crash_count=crash_count,
-        epoch=1,
-        is_master=False,
-        applied_timestamp=None,
-        committed_timestamp=None,
-        log_end_timestamp=log_end_timestamp,
-        last_probe_age_ms=10.0,
-        error=error,
-    )
-
-
-def by_name(*nodes: NodeMetrics) -> dict[str, NodeMetrics]:
-    return {each.id: each for each in nodes}
-
+from stand_in_collector import by_name, node
 
 # few distinct figures, so that equal totals are common
 figures = st.sampled_from([0.0, 1.0, 4.0, 20.0]) | st.floats(0, 1e9)

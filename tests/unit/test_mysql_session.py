@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError
+from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
 
 GREETING = (
     b"\x0a9.7.4\x00"
@@ -115,7 +115,7 @@ async def test_the_results_before_an_error_are_kept_and_its_place_is_told() -> N
     more = b"\x00\x01\x00\x0a\x00\x00\x00"  # one row affected, and a further result follows
     async with session_with(*LOGGED_IN, packet(1, more) + packet(2, more) + packet(3, DUPLICATE)) as session:
         await session.open()
-        results: list[object] = ["from before"]
+        results = [StatementResult(0, 0, None, ())]
         with pytest.raises(ServerError) as error:
-            await session.run(["INSERT", "INSERT", "INSERT", "INSERT"], 2.0, results)  # type: ignore[arg-type]
+            await session.run(["INSERT", "INSERT", "INSERT", "INSERT"], 2.0, results)
         assert (error.value.place, len(results)) == (2, 3)

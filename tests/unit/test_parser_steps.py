@@ -33,7 +33,7 @@ def _drive(text: str) -> tuple[Statement | None, list[float]]:
     taken: list[float] = []
     statement: Statement | None = None
     steps, began = parse_in_steps(text), time.thread_time()
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(Refused):  # an end too
         try:
             while True:
                 next(steps)

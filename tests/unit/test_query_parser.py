@@ -225,7 +225,7 @@ _texts = st.lists(st.sampled_from(_PIECES), max_size=25).map(lambda pieces: "SEL
 @example("SELECT /*/ ; */ 1")
 @example("SELECT 1--;")
 def test_an_accepted_text_holds_no_statement_end_and_leaves_nothing_open(text: str) -> None:
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(Refused):  # only what is accepted is looked at
         kept = parse(text).text
         assert kept in text
         assert statement_ends(kept) == []
@@ -268,7 +268,7 @@ def test_case_and_comments_between_words_change_no_verdict(text: str, data: st.D
 
 def _longest_step_ms(text: str) -> tuple[float, float]:
     steps, longest, begun = parse_in_steps(text), 0.0, time.thread_time()
-    with contextlib.suppress(StopIteration, Refused):
+    with contextlib.suppress(StopIteration, Refused):  # either is the end
         while True:
             step_begun = time.thread_time()
             try:

@@ -10,41 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metrics_contract import NodeMetrics
 from quorum_selection import QuorumRequestError, select_quorum, weight, write_quorum_size
+from stand_in_collector import by_name, node
 
 MASTER = "mysql-master"
 REPLICAS = ("replica-1", "replica-2", "replica-3")
 
 
-def node(
-    name: str,
-    latency_ms: float | None = 1.0,
-    lag_ms: float | None = 0.0,
-    *,
-    healthy: bool = True,
-    error: str | None = None,
-) -> NodeMetrics:
-    return NodeMetrics(
-        id=name,
-        healthy=healthy,
-        latency_ms=latency_ms,
-        latency_ms_min=None,
-        latency_ms_p99=None,
-        lag_ms=lag_ms,
-        lag_entries=None,
-        uptime_s=60.0,
-        crash_count=0,
-        epoch=1,
-        is_master=name == MASTER,
-        applied_timestamp=None,
-        committed_timestamp=None,
-        log_end_timestamp=None,
-        last_probe_age_ms=10.0,
-        error=error,
-    )
-
-
 def cluster(*replicas: NodeMetrics) -> dict[str, NodeMetrics]:
-    return {each.id: each for each in (node(MASTER), *replicas)}
+    return by_name(node(MASTER, is_master=True), *replicas)
 
 
 # few distinct figures, so that equal weights are common

@@ -5,13 +5,19 @@ histories: the checkers that trust timestamps together pass exactly those that s
 explains, if they have the log, and never accuse another if they have not.
 """
 
-import random
-
 import pytest
 import register_checker
 import witness_checker
-from anomaly import GeneratorBug
-from history import Balances, CompareAndSet, History, MicroOperation, Operation, Outcome, RegisterRead, Transfer
+from anomaly import Anomaly, GeneratorBug
+from checker_proofs import (
+    SEEDS,
+    accuses_nothing_that_an_order_by_timestamp_explains,
+    histories_of_broken,
+    info,
+    ok,
+    passes_what_an_order_by_timestamp_explains,
+)
+from history import Balances, CompareAndSet, History, Operation, Outcome, RegisterRead, Transfer
 from simulated_registers import (
     AnswersOneStaleRegister,
     AppliesFailedChanges,
@@ -24,18 +30,9 @@ from simulated_registers import (
     RegisterSystem,
     simulate_registers,
 )
-from small_histories import Entries, explained_by_timestamps, small_register_history
+from small_histories import Entries, small_register_history
 
-SEEDS = 20
 OPERATIONS = 300
-
-
-def ok(begin_ns: int, end_ns: int, timestamp: int | None, *micros: MicroOperation) -> Operation:
-    return Operation(1, begin_ns, end_ns, Outcome.OK, micros, timestamp)
-
-
-def info(begin_ns: int, micro: MicroOperation) -> Operation:
-    return Operation(2, begin_ns, None, Outcome.INFO, (micro,))
 
 
 def cas(expected: int, new: int, changed: bool | None) -> CompareAndSet:
@@ -161,31 +158,21 @@ def test_accounts_that_hold_more_or_less_than_in_the_beginning() -> None:
 # ------------------------------------------------------------------------------------------ against the definition
 
 
+def check_both(history: History, entries: Entries | None = None, *, exact_reads: bool = False) -> list[Anomaly]:
+    """By the checkers that trust timestamps, together."""
+    found = register_checker.check(history, entries, exact_reads=exact_reads)
+    return found + witness_checker.check(history, entries, exact_reads=exact_reads)
+
+
 @pytest.mark.parametrize("exact_reads", [False, True])
 def test_with_the_log_small_histories_pass_if_and_only_if_an_order_by_timestamp_explains_them(
     exact_reads: bool,
 ) -> None:
-    passed = 0
-    for seed in range(1_000):
-        history, entries = small_register_history(random.Random(seed))
-        anomalies = register_checker.check(history, entries, exact_reads=exact_reads)
-        anomalies += witness_checker.check(history, entries, exact_reads=exact_reads)
-        fits = explained_by_timestamps(history, entries, exact_reads=exact_reads)
-        assert (not anomalies) == fits, f"seed {seed}: {history} {entries} {anomalies}"
-        passed += fits
-    assert 100 < passed < 900
+    passes_what_an_order_by_timestamp_explains(check_both, small_register_history, exact_reads=exact_reads)
 
 
 def test_without_the_log_no_history_that_an_order_by_timestamp_explains_is_accused() -> None:
-    caught = missed = 0
-    for seed in range(1_000):
-        history, _ = small_register_history(random.Random(seed))
-        is_accused = bool(register_checker.check(history) or witness_checker.check(history))
-        fits = explained_by_timestamps(history, None)
-        assert not (is_accused and fits), f"seed {seed}: {history}"
-        caught += is_accused
-        missed += not is_accused and not fits
-    assert caught > 20 * missed
+    accuses_nothing_that_an_order_by_timestamp_explains(check_both, small_register_history)
 
 
 # ------------------------------------------------------------------------------------------ simulated systems
@@ -211,9 +198,7 @@ def test_a_correct_system_is_never_accused() -> None:
 
 @pytest.mark.parametrize(("system", "expected"), DEFECTS, ids=[system.__name__ for system, _ in DEFECTS])
 def test_each_broken_rule_is_caught_in_every_history(system: type[RegisterSystem], expected: str) -> None:
-    for seed in range(SEEDS):
-        broken, history = simulate_registers(seed, OPERATIONS, system)
-        assert broken.hits, f"seed {seed} broke nothing"
+    for seed, broken, history in histories_of_broken(simulate_registers, system, OPERATIONS):
         for entries in (None, broken.entries):
             anomalies = register_checker.check(history, entries)
             assert expected in {anomaly.name for anomaly in anomalies}, f"seed {seed}"

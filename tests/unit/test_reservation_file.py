@@ -9,11 +9,8 @@ from typing import Any
 
 import pytest
 import reservation_file
+from crashing_calls import crash_before
 from reservation_file import FILE_NAME, MARKER_NAME, TEMPORARY_NAME, ReservationFile, StateFolderError
-
-
-class Crash(BaseException):
-    """Stands for kill -9: nothing after it runs."""
 
 
 def bound_in(folder: Path, server_id: int = 1) -> int:
@@ -73,18 +70,7 @@ def test_a_crash_at_any_step_leaves_the_old_bound_or_the_new_one(
     if bound_before:
         reserve_in(tmp_path, bound_before)
     file = ReservationFile.open(tmp_path, 1)
-    original: Callable[..., Any] = getattr(os, call)
-    made = 0
-
-    def crash(*args: Any, **kwargs: Any) -> Any:
-        nonlocal made
-        made += 1
-        if made == crash_before_nth:
-            raise Crash
-        return original(*args, **kwargs)
-
-    with monkeypatch.context() as patched, contextlib.suppress(Crash):
-        patched.setattr(os, call, crash)
+    with crash_before(monkeypatch, call, crash_before_nth):
         file.reserve(200)
     file.close()
     assert bound_in(tmp_path) in (bound_before, 200)

@@ -56,8 +56,8 @@ class Session:
         self.readings += 1
         if self._during:
             self._during.pop(0)()
-        rows = [TABLES if sql == QUERIES["tables"] else [] for sql in statements]
-        rows[1] = [(int(self.may_see_triggers),)]  # type: ignore[list-item]
+        rows: list[Sequence[tuple[object, ...]]] = [TABLES if sql == QUERIES["tables"] else [] for sql in statements]
+        rows[1] = [(int(self.may_see_triggers),)]
         return [StatementResult(0, 0, None, one) for one in rows]
 
     def close(self) -> None:

@@ -45,6 +45,24 @@ def come_back(bench: Bench, name: str) -> None:
     bench.pass_time(200)
 
 
+def emptied_bench() -> Bench:
+    """A replica has come back without its data; no row that it lacks is in memory any more."""
+    bench = serving_bench(TIGHT)
+    for number in range(3):
+        bench.write(f"row {number}")
+        bench.settle()
+    bench.nodes[REPLICA_3] = ModelNode(REPLICA_3)
+    come_back(bench, REPLICA_3)
+    return bench
+
+
+def do_until_asked(bench: Bench, kind: type[ReadPositions] | type[ReadLog]) -> None:
+    """Carry out what is sent, in order, until the master is asked for that."""
+    while not bench.waiting(kind, MASTER):
+        effect = bench.sent[0]
+        bench.do(type(effect), effect.node)
+
+
 # ---------------------------------------------------------------------------------------------- gaps
 
 
@@ -140,16 +158,9 @@ def test_the_common_point_is_the_last_position_of_the_tail_that_our_log_has(
 
 
 def test_a_damaged_row_on_the_source_is_not_sent_on_and_the_source_is_quarantined() -> None:
-    bench = serving_bench(TIGHT)
-    for number in range(3):
-        bench.write(f"row {number}")
-        bench.settle()
-    bench.nodes[REPLICA_3] = ModelNode(REPLICA_3)
-    come_back(bench, REPLICA_3)
+    bench = emptied_bench()
     bench.do(Fence, REPLICA_3)
-    while not bench.waiting(ReadLog, MASTER):
-        effect = bench.sent[0]
-        bench.do(type(effect), effect.node)
+    do_until_asked(bench, ReadLog)
     asked = bench.take(ReadLog, MASTER)
     read = bench.at_node(asked)
     assert isinstance(read, LogRead)
@@ -168,15 +179,8 @@ def test_a_damaged_row_on_the_source_is_not_sent_on_and_the_source_is_quarantine
 @pytest.mark.parametrize("kind", [ReadPositions, ReadLog])
 def test_a_look_up_that_fails_is_asked_again(kind: type[ReadPositions] | type[ReadLog]) -> None:
     """The node for whose sake it was would stay out for ever otherwise (simulation seed 188)."""
-    bench = serving_bench(TIGHT)
-    for number in range(3):
-        bench.write(f"row {number}")
-        bench.settle()
-    bench.nodes[REPLICA_3] = ModelNode(REPLICA_3)
-    come_back(bench, REPLICA_3)
-    while not bench.waiting(kind, MASTER):
-        effect = bench.sent[0]
-        bench.do(type(effect), effect.node)
+    bench = emptied_bench()
+    do_until_asked(bench, kind)
     bench.lose(kind, MASTER)
     bench.election()
     bench.flush()
@@ -203,15 +207,8 @@ def test_a_look_up_of_an_earlier_epoch_means_nothing() -> None:
 
 def test_a_deposed_coordinator_does_not_send_rows_of_a_later_epoch_on() -> None:
     """It reads from its master, which another coordinator has filled meanwhile (simulation seed 116)."""
-    bench = serving_bench(TIGHT)
-    for number in range(3):
-        bench.write(f"row {number}")
-        bench.settle()
-    bench.nodes[REPLICA_3] = ModelNode(REPLICA_3)
-    come_back(bench, REPLICA_3)
-    while not bench.waiting(ReadLog, MASTER):
-        effect = bench.sent[0]
-        bench.do(type(effect), effect.node)
+    bench = emptied_bench()
+    do_until_asked(bench, ReadLog)
     asked = bench.take(ReadLog, MASTER)
     other = Bench(bench.nodes, owner="coordinator-2")
     other.state.epoch_seen = bench.state.epoch

@@ -4,11 +4,18 @@ By the smallest history of each name, by the simulated systems of simulated_list
 small histories.
 """
 
-import random
-import time
-
 import pytest
-from history import Append, History, MicroOperation, Operation, Outcome, Read, Transfer
+from checker_proofs import (
+    SEEDS,
+    accuses_nothing_that_an_order_by_timestamp_explains,
+    costs_less_than_its_square,
+    fail,
+    histories_of_broken,
+    info,
+    ok,
+    passes_what_an_order_by_timestamp_explains,
+)
+from history import Append, History, Operation, Outcome, Read, Transfer
 from simulated_lists import (
     AnswersOneStaleRead,
     AppliesARetryTwice,
@@ -25,23 +32,10 @@ from simulated_lists import (
     System,
     simulate,
 )
-from small_histories import Entries, explained_by_timestamps, small_list_history
+from small_histories import Entries, small_list_history
 from witness_checker import check
 
-SEEDS = 20
 OPERATIONS = 250
-
-
-def ok(begin_ns: int, end_ns: int, timestamp: int | None, *micros: MicroOperation) -> Operation:
-    return Operation(1, begin_ns, end_ns, Outcome.OK, micros, timestamp)
-
-
-def fail(begin_ns: int, *micros: MicroOperation) -> Operation:
-    return Operation(2, begin_ns, begin_ns + 1, Outcome.FAIL, micros)
-
-
-def info(begin_ns: int, *micros: MicroOperation) -> Operation:
-    return Operation(3, begin_ns, None, Outcome.INFO, micros)
 
 
 def names(
@@ -230,25 +224,11 @@ def test_the_log_has_half_of_an_unanswered_write() -> None:
 def test_with_the_log_small_histories_pass_if_and_only_if_an_order_by_timestamp_explains_them(
     exact_reads: bool,
 ) -> None:
-    passed = 0
-    for seed in range(1_000):
-        history, entries = small_list_history(random.Random(seed))
-        fits = explained_by_timestamps(history, entries, exact_reads=exact_reads)
-        anomalies = check(history, entries, exact_reads=exact_reads)
-        assert (not anomalies) == fits, f"seed {seed}: {history} {entries} {anomalies}"
-        passed += fits
-    assert 100 < passed < 900
+    passes_what_an_order_by_timestamp_explains(check, small_list_history, exact_reads=exact_reads)
 
 
 def test_without_the_log_no_history_that_an_order_by_timestamp_explains_is_accused() -> None:
-    caught = missed = 0
-    for seed in range(1_000):
-        history, _ = small_list_history(random.Random(seed))
-        fits, is_accused = explained_by_timestamps(history, None), bool(check(history))
-        assert not (is_accused and fits), f"seed {seed}: {history}"
-        caught += is_accused
-        missed += not is_accused and not fits
-    assert caught > 20 * missed
+    accuses_nothing_that_an_order_by_timestamp_explains(check, small_list_history)
 
 
 # ------------------------------------------------------------------------------------------ simulated systems
@@ -279,9 +259,7 @@ def test_a_strictly_serializable_system_is_never_accused(system: type[System]) -
 
 @pytest.mark.parametrize(("system", "expected"), DEFECTS, ids=[system.__name__ for system, _ in DEFECTS])
 def test_each_broken_rule_is_caught_in_every_history(system: type[System], expected: set[str]) -> None:
-    for seed in range(SEEDS):
-        broken, history = simulate(seed, OPERATIONS, system)
-        assert broken.hits, f"seed {seed} broke nothing"
+    for seed, broken, history in histories_of_broken(simulate, system, OPERATIONS):
         for entries in (None, broken.entries):
             assert expected <= {anomaly.name for anomaly in check(history, entries)}, f"seed {seed}"
 
@@ -290,12 +268,4 @@ def test_each_broken_rule_is_caught_in_every_history(system: type[System], expec
 
 
 def test_the_cost_grows_with_the_history_and_not_with_its_square() -> None:
-    def seconds(history: History) -> float:
-        begin_s = time.process_time()
-        assert check(history) == []
-        return time.process_time() - begin_s
-
-    (_, short), (_, long) = simulate(0, 1_000), simulate(0, 10_000)
-    short_s, long_s = min(seconds(short) for _ in range(3)), min(seconds(long) for _ in range(2))
-    print(f"1,000 operations: {short_s:.3f} s, 10,000 operations: {long_s:.3f} s")
-    assert long_s < 40 * short_s
+    costs_less_than_its_square(check, simulate)
