@@ -54,7 +54,7 @@ class Stack:
     """Commands and questions to one compose project. Every command returns when its effect is there."""
 
     def __init__(self, environment: dict[str, str], keeper_fd: int, client: docker.DockerClient) -> None:
-        self._environment = environment
+        self.environment = environment
         self._keeper_fd = keeper_fd
         self._client = client
         self.project = environment["COMPOSE_PROJECT_NAME"]
@@ -69,7 +69,7 @@ class Stack:
         done = subprocess.run(
             argv,
             cwd=ROOT,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -86,9 +86,9 @@ class Stack:
 
     def prepare(self) -> None:
         """The base images, if they are not named, and the project's."""
-        if not {"MYSQL_IMAGE", "PYTHON_IMAGE"} <= set(self._environment):
+        if not {"MYSQL_IMAGE", "PYTHON_IMAGE"} <= set(self.environment):
             lines = self.command(".ci/images-offline", timeout_s=BUILD_S).splitlines()
-            self._environment.update((name, value) for name, _, value in (line.partition("=") for line in lines))
+            self.environment.update((name, value) for name, _, value in (line.partition("=") for line in lines))
         began = time.monotonic()
         self.compose("build", timeout_s=BUILD_S)
         self.figures.append(f"build: {time.monotonic() - began:.1f} s")
@@ -96,7 +96,7 @@ class Stack:
         sizes = {
             name: self._client.images.get(name).attrs["Size"] for name in sorted({row["image"] for row in services})
         }
-        short = {name.removeprefix(self._environment["IMAGE_PREFIX"]): size / 1e6 for name, size in sizes.items()}
+        short = {name.removeprefix(self.environment["IMAGE_PREFIX"]): size / 1e6 for name, size in sizes.items()}
         self.figures += [f"{name}: {size:.0f} MB" for name, size in short.items()]
 
     def up(self) -> float:
@@ -196,7 +196,7 @@ class Stack:
         connection = pymysql.connect(
             host=self.container(node).attrs["NetworkSettings"]["Networks"][self.network_name]["IPAddress"],
             user="coordinator",
-            password=self._environment["COORDINATOR_DB_PASSWORD"],
+            password=self.environment["COORDINATOR_DB_PASSWORD"],
             autocommit=True,
             connect_timeout=5,
             read_timeout=60,
@@ -272,10 +272,8 @@ class Stack:
 
 
 @contextlib.contextmanager
-def private_stack() -> Iterator[Stack]:
-    """The stack, up and taking writes; gone afterwards, with its data. Its images stay, and so does what an engine of our own
-    has built. Without an engine this fails, and says why there is none."""
-    environment = {**DEFAULTS, **os.environ}
+def kept_engine(environment: dict[str, str]) -> Iterator[tuple[dict[str, str], int]]:
+    """(How to reach an engine, the keeper's pipe.) Afterwards the project has no container and no volume left."""
     keeper = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("stack_keeper.py"))],
         env=environment,
@@ -290,13 +288,27 @@ def private_stack() -> Iterator[Stack]:
         with keeper.stdout:
             said = json.loads(keeper.stdout.readline() or '{"failed": "the keeper of the stack ended"}')
         assert "failed" not in said, f"no engine: {said['failed']}"
-        environment.update(said["settings"])
-        with contextlib.closing(docker.from_env(environment=environment, timeout=60)) as client:
-            stack = Stack(environment, keeper.stdin.fileno(), client)
-            stack.prepare()
-            stack.figures.append(f"up, to the first write: {stack.up():.1f} s")
-            yield stack
+        yield said["settings"], keeper.stdin.fileno()
     finally:
         keeper.stdin.close()
         ended = keeper.wait(KEEPER_S)
     assert ended == 0, "the stack was not taken down"
+
+
+@contextlib.contextmanager
+def project(environment: dict[str, str]) -> Iterator[Stack]:
+    """A compose project that nothing was started of yet."""
+    with kept_engine(environment) as (settings, keeper_fd):
+        environment = {**environment, **settings}
+        with contextlib.closing(docker.from_env(environment=environment, timeout=60)) as client:
+            yield Stack(environment, keeper_fd, client)
+
+
+@contextlib.contextmanager
+def private_stack() -> Iterator[Stack]:
+    """The stack, up and taking writes; gone afterwards, with its data. Its images stay, and so does what an engine of our own
+    has built. Without an engine this fails, and says why there is none."""
+    with project({**DEFAULTS, **os.environ}) as stack:
+        stack.prepare()
+        stack.figures.append(f"up, to the first write: {stack.up():.1f} s")
+        yield stack
