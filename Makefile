@@ -48,7 +48,12 @@ quick-tests: venv
 	$(RUN)/python -m pytest -q tests/unit tests/contract
 
 slow-tests: venv
-	$(RUN)/python -m pytest -q tests --ignore=tests/unit --ignore=tests/contract
+	$(RUN)/python -m pytest -q tests --ignore=tests/unit --ignore=tests/contract --ignore=tests/e2e
+	$(MAKE) test-e2e
+
+# In containers. Without DOCKER_HOST on an engine of its own, with the images that .ci/images-offline makes.
+test-e2e: venv
+	$(RUN)/python -m pytest -q tests/e2e
 
 # make simulate SEEDS=2000 SEED=0: schedules from a seed on. SEEDS=1 SEED=417 TRACE=1 shows one, event by event.
 SEEDS ?= 300

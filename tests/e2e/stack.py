@@ -34,12 +34,23 @@ VOLUMES = {
     "timestamp-2": "timestamp-2-state",
     "metrics-collector": "metrics-state",
 }
+PORTS = {
+    "COORDINATOR_PORT": "8000",
+    "TIMESTAMP_1_PORT": "8001",
+    "TIMESTAMP_2_PORT": "8002",
+    "METRICS_PORT": "8003",
+    "CABINET_PORT": "8004",
+    "SEER_PORT": "8005",
+}
 DEFAULTS = {
     "BIND_ADDRESS": "127.0.0.3",
     "COMPOSE_PROJECT_NAME": "distributed-mysql-e2e",
     "IMAGE_TAG": "e2e",
     "IMAGE_PREFIX": "localhost/",
     "COORDINATOR_DB_PASSWORD": "demo-coordinator",
+    **PORTS,
+    # so that a lost disk is filled by a copy sooner or later
+    "LOG_RETENTION_MB": "1",
 }
 """The environment's own come first. All are set, so that no `.env` of a developer's has a word in it."""
 COMMAND_S = 300.0
@@ -155,7 +166,8 @@ class Stack:
     # --- questions
 
     def port(self, name: str) -> int:
-        return BY_NAME[name].base_port
+        settings = {int(usual): setting for setting, usual in PORTS.items()}
+        return int(self.environment[settings[BY_NAME[name].base_port]])
 
     def url(self, name: str) -> str:
         return f"http://{self.host}:{self.port(name)}"

@@ -4,8 +4,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-from container_faults import KILLED, kill, lose, pause, unpause
+from container_faults import KILLED, kill, lose, make_anew, pause, start_alone, unpause
 from equal_nodes import check_record, wait_until_equal
 from recording_client import Load
 from stack import NAMES, NODE_NAMES, Stack
@@ -17,6 +16,8 @@ GOES_ON_S = 30.0
 AWAY_S = 15.0
 """Longer than a request is held (10 s) and than whatever the coordinator waits for at a node that serves."""
 COUNT = "SELECT COUNT(*) FROM distributed_db.users"
+LOG_BEGIN = "SELECT MIN(last_timestamp) FROM _replication.log"
+FILLER = "INSERT INTO users (name, email) VALUES " + ", ".join(f"('filler', '{'x' * 200}')" for _ in range(2_000))
 MARK = "/var/lib/mysql/.first-start-unfinished"
 
 
@@ -68,8 +69,9 @@ async def test_a_master_that_is_paused_for_longer_than_any_time_out_comes_back_a
     assert (status["nodes"][ORIGINAL]["state"], status["nodes"][ORIGINAL]["member"]) == ("level", True)
 
 
-@pytest.mark.parametrize("name", [ORIGINAL, "replica-2"])
-async def test_a_first_start_that_was_cut_off_is_begun_anew(stack: Stack, name: str) -> None:
+async def test_a_first_start_that_was_cut_off_is_begun_anew(stack: Stack) -> None:
+    name = "replica-3"
+
     def cut_off() -> None:
         lose(stack, name)
         stack.compose("create", name)
@@ -91,12 +93,44 @@ async def test_a_first_start_that_was_cut_off_is_begun_anew(stack: Stack, name: 
         await asyncio.to_thread(stack.wait_until_well)
         await acknowledged_more(load, 100, within_s=GOES_ON_S)
 
-    record = await under_load(stack, f"cut-off-{name}", act, clients=CLIENTS)
+    record = await under_load(stack, "cut-off", act, clients=CLIENTS)
     wait_until_equal(stack, within_s=30)
-    check_record(stack, record, f"cut-off-{name}")
+    check_record(stack, record, "cut-off")
     assert set(record.statuses()) == {200}
     assert stack.container(name).exec_run(["test", "-e", MARK]).exit_code == 1
     assert b"the last first start was cut off" in stack.container(name).logs()
+
+
+async def test_a_node_that_the_log_cannot_fill_gets_a_full_copy_and_is_started_again_by_its_restart_policy(
+    stack: Stack,
+) -> None:
+    name = "replica-1"
+
+    def cut_the_log() -> None:
+        """Until no node's log begins where it once began, and the coordinator holds nothing older in memory either."""
+        deadline_s = time.monotonic() + 60
+        while any(stack.rows_on(node, LOG_BEGIN)[0][0] == 0 for node in NODE_NAMES):
+            stack.query(FILLER).raise_for_status()
+            assert time.monotonic() < deadline_s, "the log was not cut"
+        kill(stack, "coordinator")
+        start_alone(stack, "coordinator")
+        stack.wait_until_well()
+
+    await asyncio.to_thread(cut_the_log)
+
+    async def act(load: Load) -> None:
+        await acknowledged_more(load, 100, within_s=GOES_ON_S)
+        await asyncio.to_thread(lose, stack, name)
+        await asyncio.to_thread(make_anew, stack, name)
+        await asyncio.to_thread(stack.wait_until_well)
+        await acknowledged_more(load, 100, within_s=GOES_ON_S)
+
+    record = await under_load(stack, "copy", act, clients=CLIENTS)
+    wait_until_equal(stack, within_s=30)
+    check_record(stack, record, "copy")
+    assert set(record.statuses()) == {200}
+    assert stack.container(name).attrs["RestartCount"] == 1
+    assert stack.rows_on(name, LOG_BEGIN)[0][0] > 0
 
 
 async def test_down_keeps_the_data_and_down_with_volumes_forgets_it(stack: Stack) -> None:
