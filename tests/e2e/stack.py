@@ -34,13 +34,13 @@ VOLUMES = {
     "timestamp-2": "timestamp-2-state",
     "metrics-collector": "metrics-state",
 }
-PORTS = {
-    "COORDINATOR_PORT": "8000",
-    "TIMESTAMP_1_PORT": "8001",
-    "TIMESTAMP_2_PORT": "8002",
-    "METRICS_PORT": "8003",
-    "CABINET_PORT": "8004",
-    "SEER_PORT": "8005",
+PORT_SETTINGS = {
+    "coordinator": "COORDINATOR_PORT",
+    "timestamp-1": "TIMESTAMP_1_PORT",
+    "timestamp-2": "TIMESTAMP_2_PORT",
+    "metrics-collector": "METRICS_PORT",
+    "cabinet-service": "CABINET_PORT",
+    "seer-service": "SEER_PORT",
 }
 DEFAULTS = {
     "BIND_ADDRESS": "127.0.0.3",
@@ -48,7 +48,7 @@ DEFAULTS = {
     "IMAGE_TAG": "e2e",
     "IMAGE_PREFIX": "localhost/",
     "COORDINATOR_DB_PASSWORD": "demo-coordinator",
-    **PORTS,
+    **{setting: str(BY_NAME[name].base_port) for name, setting in PORT_SETTINGS.items()},
     # so that a lost disk is filled by a copy sooner or later
     "LOG_RETENTION_MB": "1",
 }
@@ -166,8 +166,7 @@ class Stack:
     # --- questions
 
     def port(self, name: str) -> int:
-        settings = {int(usual): setting for setting, usual in PORTS.items()}
-        return int(self.environment[settings[BY_NAME[name].base_port]])
+        return int(self.environment[PORT_SETTINGS[name]])
 
     def url(self, name: str) -> str:
         return f"http://{self.host}:{self.port(name)}"
