@@ -52,6 +52,10 @@ slow-tests: venv
 	$(RUN)/python -m pytest -q -n 2 --dist loadfile -m "not alone" tests/integration tests/faults
 	$(RUN)/python -m pytest -q -m alone tests/integration tests/faults
 	$(RUN)/python -m pytest -q tests/simulation
+	$(MAKE) test-e2e
+
+# In containers. Without DOCKER_HOST on an engine of its own, with the images that .ci/images-offline makes.
+test-e2e: venv
 	$(RUN)/python -m pytest -q tests/e2e
 
 # make simulate SEEDS=2000 SEED=0: schedules from a seed on. SEEDS=1 SEED=417 TRACE=1 shows one, event by event.

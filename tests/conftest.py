@@ -1,12 +1,14 @@
-"""What every test may use: a fresh copy of a service's `main` module (the folders are not packages and all have one)."""
+"""What every test may use: a fresh copy of a service's `main` module (the folders are not packages and all have one), and
+the cluster that integration tests share: ten real processes, on a folder and ports of their own."""
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cluster_handle import ClusterHandle, private_cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,3 +29,10 @@ def _load_service(folder: str) -> ModuleType:
 def load_service() -> Callable[[str], ModuleType]:
     """`load_service("cabinet-service")` executes that folder's main.py anew, so settings are read from the environment now."""
     return _load_service
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterHandle]:
+    """All ten processes, up and taking writes. A test that stops or kills something starts it again."""
+    with private_cluster(tmp_path_factory.mktemp("cluster")) as handle:
+        yield handle

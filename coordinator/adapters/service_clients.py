@@ -2,6 +2,8 @@
 longer than its time-out.
 """
 
+import asyncio
+
 import httpx
 from cabinet_contract import QuorumAnswer
 from pydantic import ValidationError
@@ -10,38 +12,64 @@ from timestamp_contract import TimestampAnswer, TimestampRequest
 
 from replication.events import AdviceArrived, TimestampsGranted, TimestampsRefused
 
+ASK_AGAIN_S = 0.5
+
 
 class TimestampClient:
-    """Spreads its calls over both servers and goes on with one."""
+    """Calls both servers in turn. One that failed comes last, and is asked again beside the calls until it answers: if its
+    turn came as before, every second call would wait for its time-out for as long as it hangs."""
 
     def __init__(self, urls: list[str], timeout_s: float) -> None:
         self._urls = urls
         self._next = 0
         self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False)
+        self._asking: dict[str, asyncio.Task[None]] = {}
         self.errors: dict[str, str] = {}
-        """Server -> why its last call failed; for people."""
+        """Server -> why its last call failed; for people, and for the order."""
 
     async def fetch(self, count: int, after: int) -> TimestampsGranted | TimestampsRefused:
         """`count` numbers greater than `after`, of whichever server answers first in turn."""
-        request = TimestampRequest(count=count, after=after)
-        body = request.model_dump_json().encode()
-        for _ in self._urls:
-            url = self._urls[self._next % len(self._urls)]
-            self._next += 1
-            try:
-                response = await self._client.post(
-                    f"{url}/timestamp", content=body, headers={"content-type": "application/json"}
-                )
-                response.raise_for_status()
-                answer = TimestampAnswer.model_validate_json(response.content)
-            except (httpx.HTTPError, ValidationError) as error:
-                self.errors[url] = str(error) or type(error).__name__
-                continue
-            self.errors.pop(url, None)
-            return TimestampsGranted(answer.first, answer.last, answer.step)
+        in_turn = [self._urls[(self._next + place) % len(self._urls)] for place in range(len(self._urls))]
+        self._next += 1
+        for url in sorted(in_turn, key=self.errors.__contains__):
+            granted = await self._call(url, count, after)
+            if granted is not None:
+                return granted
+            self._ask_again(url)
         return TimestampsRefused("; ".join(f"{url}: {error}" for url, error in sorted(self.errors.items())))
 
+    async def _call(self, url: str, count: int, after: int) -> TimestampsGranted | None:
+        request = TimestampRequest(count=count, after=after)
+        try:
+            response = await self._client.post(
+                f"{url}/timestamp", content=request.model_dump_json(), headers={"content-type": "application/json"}
+            )
+            response.raise_for_status()
+            answer = TimestampAnswer.model_validate_json(response.content)
+        except (httpx.HTTPError, ValidationError) as error:
+            self.errors[url] = str(error) or type(error).__name__
+            return None
+        self.errors.pop(url, None)
+        return TimestampsGranted(answer.first, answer.last, answer.step)
+
+    def _ask_again(self, url: str) -> None:
+        task = self._asking.get(url)
+        if task is not None and not task.done():
+            return
+        if task is not None:
+            task.result()  # nothing that it did not foresee is passed over
+        self._asking[url] = asyncio.get_running_loop().create_task(self._until_it_answers(url))
+
+    async def _until_it_answers(self, url: str) -> None:
+        """For one number, which nobody uses: they are plenty."""
+        while url in self.errors:
+            await asyncio.sleep(ASK_AGAIN_S)
+            await self._call(url, count=1, after=0)
+
     async def close(self) -> None:
+        for task in self._asking.values():
+            task.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
         await self._client.aclose()
 
 

@@ -22,7 +22,7 @@ import httpx
 import pymysql
 from free_ports import free_port_offset
 
-from cluster_layout import BY_NAME, MEMBERS, NODES, ROOT
+from cluster_layout import BY_NAME, HOST, MEMBERS, NODES, ROOT
 from local_process import find_processes
 
 COMMAND_S = 240.0
@@ -109,11 +109,15 @@ class ClusterHandle:
     def nodes(self) -> dict[str, NodeAccess]:
         return {node.name: self.node(node.name) for node in NODES}
 
+    @property
+    def host(self) -> str:
+        return HOST
+
     def port(self, name: str) -> int:
         return BY_NAME[name].base_port + self.port_offset
 
     def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.port(name)}"
+        return f"http://{self.host}:{self.port(name)}"
 
     # --- questions
 

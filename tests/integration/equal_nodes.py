@@ -1,10 +1,10 @@
-"""What a test asks of the four nodes' rows and tables, past the coordinator: by SQL as root over each node's own socket."""
+"""What a test asks of the four nodes' rows and tables, past the coordinator: by SQL on each node itself."""
 
 import re
 import time
 from collections.abc import Iterable
+from typing import Any, Protocol
 
-from cluster_handle import ClusterHandle
 from recording_client import Record
 
 USER_TABLES = (
@@ -16,20 +16,29 @@ LOG_DIGEST = (
 )
 
 
-def checksums(cluster: ClusterHandle, node: str) -> dict[str, int]:
+class OpenCluster(Protocol):
+    """Nodes that a test can look into."""
+
+    @property
+    def nodes(self) -> Iterable[str]: ...
+
+    def rows_on(self, node: str, sql: str, /) -> list[tuple[Any, ...]]: ...
+
+
+def checksums(cluster: OpenCluster, node: str) -> dict[str, int]:
     """Checksum of every user table of a node."""
     tables = [f"`{schema}`.`{name}`" for schema, name in cluster.rows_on(node, USER_TABLES)]
     return dict(cluster.rows_on(node, "CHECKSUM TABLE " + ", ".join(tables)))
 
 
-def definitions(cluster: ClusterHandle, node: str) -> dict[str, str]:
+def definitions(cluster: OpenCluster, node: str) -> dict[str, str]:
     """How every user table is made. (Which id is next may differ: a write that was rolled back has used some up.)"""
     tables = [f"`{schema}`.`{name}`" for schema, name in cluster.rows_on(node, USER_TABLES)]
     shown = {table: cluster.rows_on(node, f"SHOW CREATE TABLE {table}")[0][1] for table in tables}
     return {table: re.sub(r" AUTO_INCREMENT=\d+", "", text) for table, text in shown.items()}
 
 
-def wait_until_equal(cluster: ClusterHandle, within_s: float, nodes: Iterable[str] | None = None) -> float:
+def wait_until_equal(cluster: OpenCluster, within_s: float, nodes: Iterable[str] | None = None) -> float:
     """Wait until all nodes hold equal tables, rows and logs; returns how long that took. Fails with what differs."""
     names = list(nodes or cluster.nodes)
     began = time.monotonic()
@@ -48,7 +57,7 @@ def wait_until_equal(cluster: ClusterHandle, within_s: float, nodes: Iterable[st
         time.sleep(0.02)
 
 
-def check_record(cluster: ClusterHandle, record: Record, label: str) -> None:
+def check_record(cluster: OpenCluster, record: Record, label: str) -> None:
     """Exactly the acknowledged rows are there, each once, with the timestamps that the clients were told."""
     like = f"SELECT email, timestamp, created_at FROM distributed_db.users WHERE email LIKE '{label}-%'"
     first = next(iter(cluster.nodes))

@@ -58,8 +58,9 @@ class Record:
 class Connection:
     """A keep-alive connection that is opened again when it broke."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._port = port
+        self._host = host
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def query(self, sql: str, timeout_s: float = 30.0) -> tuple[int, dict[str, Any]]:
@@ -73,7 +74,7 @@ class Connection:
 
     async def _exchange(self, sql: str) -> tuple[int, dict[str, Any]]:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            self._streams = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._streams
         body = json.dumps({"query": sql}).encode()
         head = (
@@ -93,8 +94,17 @@ class Connection:
 class Load:
     """Clients that insert marked rows one after another until told to stop, or until `count` rows were tried."""
 
-    def __init__(self, port: int, clients: int, label: str, count: int | None = None, clash_every: int = 0) -> None:
+    def __init__(
+        self,
+        port: int,
+        clients: int,
+        label: str,
+        count: int | None = None,
+        clash_every: int = 0,
+        host: str = "127.0.0.1",
+    ) -> None:
         self._port = port
+        self._host = host
         self._clients = clients
         self._label = label
         self._count = count
@@ -111,7 +121,7 @@ class Load:
         self._stopped = True
 
     async def _client(self) -> None:
-        connection = Connection(self._port)
+        connection = Connection(self._port, self._host)
         while not self._stopped and (self._count is None or self._next < self._count):
             number, self._next = self._next, self._next + 1
             marker = f"{self._label}-{number}"

@@ -2,16 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from cluster_handle import ClusterHandle
 from recording_client import Load, Record
 
 
+class ServedCluster(Protocol):
+    """Where clients reach a cluster, whatever it is made of."""
+
+    @property
+    def host(self) -> str: ...
+
+    def port(self, name: str, /) -> int: ...
+
+
 async def under_load(
-    cluster: ClusterHandle, label: str, act: Callable[[Load], Awaitable[None]], clients: int = 16
+    cluster: ServedCluster, label: str, act: Callable[[Load], Awaitable[None]], clients: int = 16
 ) -> Record:
     """Run `act` while clients write; returns what they were told."""
-    load = Load(cluster.port("coordinator"), clients, label)
+    load = Load(cluster.port("coordinator"), clients, label, host=cluster.host)
     running = asyncio.create_task(load.run())
     try:
         await act(load)
