@@ -3,12 +3,11 @@
 import itertools
 import json
 import re
-import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from step_times import longest_step_ms, step_limit_ms, timed
 
 from statements.query_parser import Refused, Statement, parse, parse_in_steps
 from statements.schema_catalogue import Catalogue
@@ -23,7 +22,6 @@ ROWS = {
     "('a', 1.5, %s)": "code, a, id",
     "('a', CONCAT('x', ','), %s)": "code, name, id",
 }
-STEP_MS_MAX = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -84,29 +82,15 @@ def test_a_bulk_insert_that_makes_no_ids_beside_named_ones_rests_on_no_schema() 
     assert parse(f"INSERT INTO t VALUES {rows}, (1, 'c', 0, '')").rests_on_schema
 
 
-def _step_ms(steps: Generator[None, None, Any], taken: list[float]) -> Any:
-    while True:
-        began = time.thread_time()
-        try:
-            next(steps)
-        except StopIteration as done:
-            return done.value
-        finally:
-            taken.append((time.thread_time() - began) * 1e3)
-
-
 @pytest.mark.parametrize(
     "row", ["(%d, NULL, 'abc')", "(NULL, %d, 'abc')", "(%d, 5, 'abc')", "(NULL, 1, '%d" + 900 * "x" + "')"]
 )
 def test_no_step_of_a_megabyte_of_rows_takes_longer_than_2_ms(row: str, catalogue: Catalogue) -> None:
     rows = ", ".join(row % number for number in range(1, 800_000 // (len(row) + 5)))
     text = f"INSERT INTO t (id, a, code) VALUES {rows}"
-    tries = []
-    for _ in range(4):
-        taken: list[float] = []
-        statement: Statement = _step_ms(parse_in_steps(text), taken)
-        _step_ms(judge_in_steps(statement, catalogue), taken)
-        tries.append(taken)
-    longest_ms = max(min(step) for step in zip(*tries, strict=True))
-    print(f"{len(tries[0])} steps, the longest takes {longest_ms:.2f} ms")
-    assert longest_ms < STEP_MS_MAX
+
+    def run(taken_ms: list[float]) -> None:
+        statement: Statement = timed(parse_in_steps(text), taken_ms)
+        timed(judge_in_steps(statement, catalogue), taken_ms)
+
+    assert longest_step_ms(run) <= step_limit_ms()
