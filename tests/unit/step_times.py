@@ -47,17 +47,16 @@ def timed(steps: Generator[None, None, Result], taken_ms: list[float]) -> Result
 
 def longest_step_ms(run: Callable[[list[float]], Any]) -> float:
     """`run` does the work and adds its steps' times to the list; done again while a step seems to take too long."""
-    gc.collect()
-    gc.freeze()
-    try:
-        best: list[float] = []
-        run(best)
-        for _ in range(TRIES_MAX - 1):
-            if max(best) <= step_limit_ms():
-                break
-            again: list[float] = []
-            run(again)
-            best = [min(pair) for pair in zip(best, again, strict=True)]
-        return max(best)
-    finally:
-        gc.unfreeze()
+    best: list[float] = []
+    run(best)
+    tries = 1
+    if max(best) > step_limit_ms():
+        gc.collect()
+        gc.freeze()
+    while max(best) > step_limit_ms() and tries < TRIES_MAX:
+        again: list[float] = []
+        run(again)
+        best = [min(pair) for pair in zip(best, again, strict=True)]
+        tries += 1
+    gc.unfreeze()
+    return max(best)
