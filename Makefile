@@ -49,6 +49,7 @@ quick-tests: venv
 
 # Two at a time, a file each: most of their time they wait for processes. Then those that measure or need all cores.
 slow-tests: venv
+	@$(CLUSTER) mysqld >/dev/null
 	$(RUN)/python -m pytest -q -n 2 --dist loadfile -m "not alone" tests/integration tests/faults
 	$(RUN)/python -m pytest -q -m alone tests/integration tests/faults
 	$(RUN)/python -m pytest -q tests/simulation

@@ -136,8 +136,13 @@ def exit_status(process: LocalProcess) -> int | None:
 
 
 def is_frozen(process: LocalProcess) -> bool:
-    stat = _read_stat(process.pid)
-    return stat is not None and stat.state in "Tt"
+    """Whether all of its threads stand still. One that runs is stopped when it next comes to the kernel, not at the signal."""
+    try:
+        threads = [int(thread) for thread in os.listdir(f"/proc/{process.pid}/task")]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    stats = [stat for thread in threads if (stat := _read_stat(thread)) is not None]
+    return bool(stats) and all(stat.state in "Tt" for stat in stats)
 
 
 def send(process: LocalProcess, number: signal.Signals) -> None:

@@ -15,12 +15,12 @@ from typing import Any
 
 import pymysql
 from free_ports import free_ports
+from local_mysqld import local_mysqld
 from loop_disk import LoopDisk
 
-from cluster import CACHE
 from cluster_layout import NODES, ROOT
 from local_process import mysql_answers
-from mysql_server import NodeFiles, find_mysqld, node_command, remove_stale_socket
+from mysql_server import NodeFiles, node_command, remove_stale_socket
 
 FIRST_PORT = 18_740
 START_S = 60.0
@@ -51,7 +51,7 @@ class BareMySQL:
     def start(self) -> None:
         remove_stale_socket(self._files.socket)
         prctl = ctypes.CDLL(None, use_errno=True).prctl
-        command = [*node_command(find_mysqld(CACHE, print), self._files), *self._options]
+        command = [*node_command(local_mysqld(), self._files), *self._options]
         self._process = subprocess.Popen(
             command, preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 import pymysql
 from free_ports import free_ports
+from local_mysqld import local_mysqld
 
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
 from adapters.mysql_session import MySQLSession
@@ -27,7 +28,6 @@ from mysql_server import (
     NodeFiles,
     accounts_sql,
     copy_template,
-    find_mysqld,
     names_in,
     node_command,
     remove_stale_socket,
@@ -128,7 +128,7 @@ class OneMySQL:
 @contextlib.contextmanager
 def one_mysql(folder: Path, *, config: Path = CONFIG, server_id: int = 1) -> Iterator[OneMySQL]:
     """A new server in `folder`, set up as a node is (or with settings of the test's own), and ended by its own handle."""
-    mysqld = find_mysqld(ROOT / ".mysql", print)
+    mysqld = local_mysqld()
     init_sql = (ROOT / "mysql-config" / "init.sql").read_text(encoding="utf-8")
     passwords = {name: secrets.token_hex(8) for name in names_in(init_sql)}
     accounts = folder / "accounts.sql"

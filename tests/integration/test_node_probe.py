@@ -16,9 +16,11 @@ from typing import Any
 import pymysql
 import pytest
 from free_ports import free_ports
+from local_mysqld import local_mysqld
 from node_probe import MySqlNodeProbe, NodeAddress, ProbeAnswer, ProbeError
 
-from mysql_server import fill_in, find_mysqld, names_in, remove_stale_socket
+from local_process import LocalProcess, is_frozen
+from mysql_server import fill_in, names_in, remove_stale_socket
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT, PORT_WITH_NOBODY = islice(free_ports(18_810), 2)
@@ -41,7 +43,7 @@ class MySqlServer:
     """One mysqld in a folder of its own, set up by the project's init.sql."""
 
     def __init__(self, folder: Path) -> None:
-        self._mysqld = str(find_mysqld(ROOT / ".mysql", print))
+        self._mysqld = str(local_mysqld())
         self._data, self._log = folder / "data", folder / "error.log"
         # A socket's path must be short, and pytest's folders are not.
         self.socket = Path(f"/tmp/node-probe-{os.getpid()}.sock")
@@ -80,6 +82,15 @@ class MySqlServer:
     def send(self, which: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(which)
+
+    def freeze(self) -> None:
+        """Returns when no thread of it runs any more."""
+        assert self._process is not None
+        self.send(signal.SIGSTOP)
+        deadline_s = time.monotonic() + 10
+        while not is_frozen(LocalProcess("", self._process.pid, 0, leads_session=False)):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.001)
 
     def kill(self) -> None:
         assert self._process is not None
@@ -196,7 +207,7 @@ async def test_the_run_is_the_same_for_all_connections_and_uptime_grows(server: 
 async def test_a_frozen_server_fails_in_time_and_answers_anew_when_it_goes_on(server: MySqlServer) -> None:
     async with probing() as probe:
         before = await probe.ask()
-        server.send(signal.SIGSTOP)
+        server.freeze()
         assert await failure_of(probe) == f"no answer within {PROBE_TIMEOUT_MS} ms"
         # Now on a new connection, which the kernel accepts in the frozen server's name.
         assert await failure_of(probe) == f"no answer within {PROBE_TIMEOUT_MS} ms"
