@@ -50,8 +50,8 @@ def forget(swarm: Stack) -> None:
 
 @pytest.fixture
 def swarm(stack: Stack) -> Iterator[Stack]:
-    """An engine that is a swarm of its own. The other stack is down meanwhile: when an engine leaves a swarm, it forgets the names
-    of all containers that run, on all of its networks."""
+    """An engine that is a swarm of its own. The other stack is down meanwhile: an engine that leaves a swarm forgets the names of
+    all containers that run, on all of its networks."""
     stack.compose("down")
     swarm = stack.beside(PORTS)
     forget(swarm)
