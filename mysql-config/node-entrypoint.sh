@@ -55,6 +55,6 @@ if [ ! -d "$DATA/mysql" ]; then
   rm "$MARK"
 fi
 filled_in "$accounts" >$SQL
-# a server needs none of them in its environment
+# a server needs none of them in its environment ("|| true": there may be none)
 unset MYSQL_ROOT_PASSWORD $(compgen -e | grep "_DB_PASSWORD$" || true)
 exec "$@" --init-file=$SQL

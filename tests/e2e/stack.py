@@ -282,7 +282,7 @@ class Stack:
         (folder / "containers.log").write_text(self.compose("logs", "--no-color", "--timestamps"))
         (folder / "containers.json").write_text(json.dumps(self.rows(), indent=2))
         for path in ("/status", "/elections"):
-            with contextlib.suppress(httpx.HTTPError):
+            with contextlib.suppress(httpx.HTTPError):  # who does not answer is no reason to keep less
                 (folder / f"{path[1:]}.json").write_text(self.get("coordinator", path).text)
 
 
