@@ -85,6 +85,8 @@ class NodeProgress:
         """Why its rows are held to be wrong. Not forgotten until it has other rows."""
         self.copied_from = ""
         """Whose rows it was last given, until it is a member again."""
+        self.filled_from = (0, 0)
+        """When its log was found to be ours, and what it had applied by then."""
         self.apply_limit: int | None = None
         """It applies nothing past this for the moment that it takes to open a snapshot (verification.py)."""
         self.copied_to_a_voter = False
@@ -236,9 +238,10 @@ class NodeProgress:
             self.member = False
             self.status = None
 
-    def level_at(self, position: Position, end: Position) -> None:
+    def level_at(self, position: Position, end: Position, now_ns: int) -> None:
         """Its log is ours up to `position`; what it has after that lost an election and is dropped with the next rows."""
         self.state = NodeState.LEVEL
+        self.filled_from = (now_ns, self.applied_timestamp)
         self.log_end = position
         if position == end:
             self.failures = 0  # there is nothing that it could store

@@ -119,7 +119,7 @@ class Shipping:
             return
         common = common_point(node.status, frozenset(reply.positions))
         if common is None and node.status.applied_timestamp < reply.log_begin.timestamp:
-            self._leave_behind(node, reply.log_begin)
+            self._leave_behind(node, rows_are_gone(node, reply.log_begin))
         elif common is None:
             applied = node.status.tail[0] if node.status.tail else node.status.log_end.position
             self._quarantine(node, f"it applied {applied}, which the log does not have")
@@ -127,7 +127,7 @@ class Shipping:
             self._level(node, common)
 
     def _level(self, node: NodeProgress, position: Position) -> None:
-        node.level_at(position, self._state.window.end.position)
+        node.level_at(position, self._state.window.end.position, self._state.now_ns)
         if position != node.disk_end:
             self._state.report("warning", f"{node.name}: rows after {position} lost an election and are dropped")
         self.ship(node)
@@ -161,10 +161,23 @@ class Shipping:
         if not to_append and not to_drop and not (to_apply and self._apply_is_due()):
             return
         start = node.applied_timestamp if to_apply else node.log_end.timestamp
-        if not state.window.covers(start):
+        if self._copy_is_quicker(node):
+            self._leave_behind(node, "a full copy is quicker than the rest of the log")
+        elif not state.window.covers(start):
             self._read_for(node, start)
-            return
-        self._store(node, state.window.after(start, state.settings.chunk_bytes_max))
+        else:
+            self._store(node, state.window.after(start, state.settings.chunk_bytes_max))
+
+    def _copy_is_quicker(self, node: NodeProgress) -> bool:
+        """Whether the log has filled it for a while, and would for at least as long again: a log of many schema changes takes
+        minutes, a copy of what they left seconds. Only for who counts for nothing (a voter's rows are worth more than that time),
+        and once: one that cannot keep up with the writes would be behind after every copy."""
+        state = self._state
+        if node.member or node.copied_from or node.waits_for_change or state.phase is not Phase.SERVING:
+            return False
+        since_ns, applied = node.filled_from
+        is_due = state.now_ns - since_ns >= state.settings.log_patience_ns
+        return is_due and state.committed_timestamp - node.applied_timestamp > node.applied_timestamp - applied
 
     def _apply_until(self, node: NodeProgress) -> int:
         """What may be applied there: what is committed, unless it executes a schema change, its rows are in doubt, or it is
@@ -201,12 +214,10 @@ class Shipping:
         """The rows that a node lacks were removed from the authoritative log."""
         node = self._lookup_done(command)
         if node is not None and node.state is NodeState.LEVEL:
-            self._leave_behind(node, reply.log_begin)
+            self._leave_behind(node, rows_are_gone(node, reply.log_begin))
 
-    def _leave_behind(self, node: NodeProgress, log_begin: Position) -> None:
-        node.needs_copy(
-            f"it has applied {node.applied_timestamp}, and the log begins at {log_begin}: it needs a full copy"
-        )
+    def _leave_behind(self, node: NodeProgress, reason: str) -> None:
+        node.needs_copy(reason)
         self._state.report("warning", f"{node.name}: {node.reason}")
 
     def log_read(self, command: int, reply: LogRead) -> None:
@@ -302,3 +313,8 @@ class Shipping:
             return None
         node.command = None
         return node
+
+
+def rows_are_gone(node: NodeProgress, log_begin: Position) -> str:
+    """Why the log cannot fill it."""
+    return f"it has applied {node.applied_timestamp}, and the log begins at {log_begin}: it needs a full copy"

@@ -48,6 +48,8 @@ class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_age_us_max: int = 24 * 3_600 * 1_000_000
     """What is older goes, however small the log is."""
     log_check_ns: int = 5_000 * MILLISECOND_NS
+    log_patience_ns: int = 15_000 * MILLISECOND_NS
+    """How long a node that counts for nothing is filled from the log before a full copy of another's data is thought of."""
 
 
 class Phase(enum.Enum):

@@ -65,8 +65,8 @@ TIGHT = ReplicationSettings(
 """Everything that has a limit reaches it."""
 
 
-TRUNCATING = msgspec.structs.replace(TIGHT, log_bytes_max=250, log_check_ns=30 * MS)
-"""And whoever was away for a while needs a full copy."""
+TRUNCATING = msgspec.structs.replace(TIGHT, log_bytes_max=250, log_check_ns=30 * MS, log_patience_ns=20 * MS)
+"""And whoever was away for a while, or is filled from the log for long, needs a full copy."""
 
 
 class Tight(Coordinator):

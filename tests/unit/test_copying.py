@@ -4,11 +4,11 @@ import pytest
 from model_node import ModelNode
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
-from replication.effects import Admit, ConfirmEpoch, CopyData, Fence, NodeCommand, TruncateLog
+from replication.effects import Admit, ConfirmEpoch, CopyData, Fence, NodeCommand, StoreRows, TruncateLog
 from replication.log import EMPTY_LOG_END
 from replication.progress import NodeState
 from replication.replies import CopyEnded, Fenced
-from replication.state import ReplicationSettings
+from replication.state import MILLISECOND_NS, ReplicationSettings
 
 SETTINGS = ReplicationSettings(window_bytes_max=1)
 """Nothing but the newest row is in memory: what a node lacks must come from another node's log."""
@@ -63,6 +63,57 @@ def behind_bench(until: type[NodeCommand] = CopyData) -> Bench:
 def finish_copy(bench: Bench, effect: CopyData) -> None:
     bench.nodes[effect.node].become(bench.nodes[effect.donor])
     bench.reply(effect, CopyEnded())
+
+
+SLOW = ReplicationSettings(chunk_bytes_max=1)
+"""One row a command."""
+
+
+def slowly_filled(*, empty: bool) -> Bench:
+    """REPLICA_3 comes back, perhaps with a new disk, and lacks nine rows; when patience ends it has stored one."""
+    bench = serving_bench(SLOW)
+    lose_for_a_while(bench, REPLICA_3)
+    for number in range(9):
+        bench.write(f"entry {number}")
+        bench.settle(without=(REPLICA_3,))
+    if empty:
+        bench.nodes[REPLICA_3] = ModelNode(REPLICA_3)
+    fill_slowly(bench)
+    return bench
+
+
+def fill_slowly(bench: Bench) -> None:
+    bench.pass_time(1_000)
+    while not bench.waiting(StoreRows, REPLICA_3):
+        bench.do(next(type(effect) for effect in bench.sent if effect.node == REPLICA_3), REPLICA_3)
+    bench.pass_time(SLOW.log_patience_ns // MILLISECOND_NS)
+    bench.settle(without=(REPLICA_3,))
+    bench.do(StoreRows, REPLICA_3)
+    bench.settle()
+
+
+def test_an_empty_node_that_the_log_fills_slowly_gets_a_copy() -> None:
+    """A disk that was lost late in an hour of faults took five minutes to fill: 2,000 schema changes, one after the other."""
+    bench = slowly_filled(empty=True)
+    assert bench.take(CopyData, REPLICA_3).donor == REPLICA_1
+    assert any("quicker" in report.text for report in bench.reports)
+
+
+def test_a_copy_that_cannot_keep_up_is_not_copied_to_again() -> None:
+    bench = slowly_filled(empty=True)
+    finish_copy(bench, bench.take(CopyData, REPLICA_3))
+    for number in range(9):
+        bench.write(f"while it restarts {number}")
+        bench.settle(without=(REPLICA_3,))
+    fill_slowly(bench)
+    assert not bench.waiting(CopyData)
+    assert bench.state.nodes[REPLICA_3].state is NodeState.LEVEL
+
+
+def test_a_voter_is_filled_from_the_log_however_slowly() -> None:
+    bench = slowly_filled(empty=False)
+    assert not bench.waiting(CopyData)
+    assert bench.state.nodes[REPLICA_3].state is NodeState.LEVEL
 
 
 def test_a_node_that_the_log_cannot_fill_gets_a_copy_of_a_replica_not_of_the_master() -> None:
