@@ -12,6 +12,7 @@ median and the worst of a run, and compare only what was measured in one run.
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import statistics
@@ -252,6 +253,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--clients", type=int, default=16)
     options = parser.parse_args()
+    # hundreds of thousands of answers are kept: to look through them for garbage would be a pause of its own
+    gc.disable()
     with tempfile.TemporaryDirectory(prefix="failover-bench-") as folder, private_cluster(Path(folder)) as cluster:
         disk = DiskProbe(Path(folder, "flushed"))
         try:
