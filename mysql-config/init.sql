@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS _replication.meta (
   committed_timestamp BIGINT UNSIGNED  NOT NULL,
   applied_timestamp   BIGINT UNSIGNED  NOT NULL,
   applied_entries     BIGINT UNSIGNED  NOT NULL,
+  log_epoch           BIGINT UNSIGNED  NOT NULL DEFAULT 0 COMMENT 'where the log ends: under the same lock as the fence',
+  log_timestamp       BIGINT UNSIGNED  NOT NULL DEFAULT 0,
   ddl_timestamp       BIGINT UNSIGNED  NULL COMMENT 'the schema change that was begun here last and is not applied yet',
   ddl_fingerprint     CHAR(32)         NULL COMMENT 'of the data dictionary before it',
   copy_note           VARCHAR(96)      NOT NULL DEFAULT '' COMMENT 'for which node a copy of this data is meant',
@@ -47,7 +49,7 @@ CREATE TABLE IF NOT EXISTS _replication.log (
 -- Where ids are used up that a session must not give to the next statement. Always empty.
 CREATE TABLE IF NOT EXISTS _replication.spent_ids (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB;
 
-INSERT IGNORE INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, NULL, NULL, '');
+INSERT IGNORE INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, 0, 0, NULL, NULL, '');
 INSERT IGNORE INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\0', 16), 0);
 
 CREATE TABLE IF NOT EXISTS distributed_db.users (

@@ -209,25 +209,22 @@ class MySQLNode:
         async with self._writer.lock:
             self._batch_thread = self._writer.thread_id
             outcomes: list[Outcome] = []
-            opening = node_sql.begin_batch(effect)
             while True:
+                start = len(outcomes)
                 results: list[StatementResult] = []
-                statements = opening + node_sql.run_requests(effect, len(outcomes))
                 disturbance: Outcome | None = None
-                if statements:
-                    try:
-                        await self._writer.run(statements, self._timeouts.store_s, results)
-                    except ServerError as error:
-                        if opening and error.place < len(opening):
-                            return await self._misplaced(error)
-                        disturbance = outcome_of(error)
-                outcomes += [Executed(r.rows_affected, r.insert_id) for r in results[len(opening) + 1 :: 2]]
+                try:
+                    await self._writer.run(node_sql.run_requests(effect, start), self._timeouts.store_s, results)
+                except ServerError as error:
+                    if start == 0 and error.place == GUARD_PLACE:
+                        return await self._misplaced(error)
+                    disturbance = outcome_of(error)
+                outcomes += [Executed(result.rows_affected, result.insert_id) for result in results[1::2]]
                 if disturbance is None:
                     return BatchExecuted(tuple(outcomes))
                 outcomes.append(disturbance)
                 if isinstance(disturbance, Disturbed) or len(outcomes) == len(effect.requests):
                     return BatchExecuted(tuple(outcomes))
-                opening = []
 
     async def _prepare_row(self, effect: PrepareRow) -> Reply:
         async with self._writer.lock:
@@ -293,8 +290,8 @@ class MySQLNode:
         return CopyEnded()
 
 
-GUARD_PLACE = 2
-"""Behind START TRANSACTION and the lock."""
+GUARD_PLACE = 0
+"""The guard is in the first statement of a packet that opens a transaction."""
 
 
 def difference(storing: node_sql.Storing, results: list[StatementResult]) -> Diverged:

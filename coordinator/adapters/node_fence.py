@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 
 from adapters import audit, node_sql
-from adapters.mysql_session import MySQLSession, ServerError, StatementResult
+from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
 from adapters.node_log import log_end_of, position_of
 from adapters.node_schema import MARK, Mark
 from adapters.other_sessions import end_others
@@ -23,6 +23,7 @@ from replication.values import NOBODY, NodeStatus
 LOCK_HELD_ERRNO = 3572
 """FOR UPDATE NOWAIT found the row locked."""
 NOTHING_THERE_ERRNOS = frozenset({1049, 1146})  # no such database, no such table
+NO_SUCH_COLUMN_ERRNO = 1054
 LOOK = [node_sql.META, node_sql.LOG_BEGIN, node_sql.LOG_END, node_sql.TAIL]
 
 
@@ -71,7 +72,14 @@ class NodeFence:
             try:
                 results = await self._control.run([*lock, *LOOK, MARK], self._fence_s)
                 return status_of(results[2:]), Mark(*results[-1].rows[0])
+            except ConnectionBroken:
+                self._control.close()  # and the lock goes with it
+                raise
             except ServerError as error:
+                if error.errno == NO_SUCH_COLUMN_ERRNO:
+                    self._control.close()
+                    reason = f"its data was made by another version of this software: {error.message}"
+                    raise ConnectionBroken(reason, sent=False) from error
                 if error.errno != LOCK_HELD_ERRNO or loop.time() > give_up_at:
                     raise
             await self.leave()
@@ -120,9 +128,14 @@ class NodeFence:
 
 
 def status_of(results: list[StatementResult]) -> NodeStatus:
-    """Results of LOOK -> what the node says of itself."""
+    """Results of LOOK -> what the node says of itself. Raises ConnectionBroken where its log and its meta row disagree, which no
+    command of ours can have left so."""
     meta, log_begin, log_end, tail = results[:4]
-    cluster_id, node, epoch, owner, master, committed, applied, applied_entries, copy_note = meta.rows[0]
+    cluster_id, node, epoch, owner, master, committed, applied, applied_entries, copy_note, *said_end = meta.rows[0]
+    end = log_end_of(log_end)
+    if Position(*said_end) != end.position:
+        said = Position(*said_end)
+        raise ConnectionBroken(f"its log ends at {end.position}, its meta row says {said}", sent=False)
     return NodeStatus(
         cluster_id=cluster_id,
         node=node,
@@ -130,7 +143,7 @@ def status_of(results: list[StatementResult]) -> NodeStatus:
         owner=owner,
         master=master,
         log_begin=position_of(log_begin),
-        log_end=log_end_of(log_end),
+        log_end=end,
         committed_timestamp=committed,
         applied_timestamp=applied,
         applied_entries=applied_entries,

@@ -1,8 +1,8 @@
 """The SQL that carries out an effect on a node, as text. Pure.
 
 One command is one packet of several statements and one round trip. MySQL runs them in order and stops at the first error,
-so a *guard* that fails keeps everything behind it, the COMMIT included, from running: the guard compares the fence and the
-positions under the lock of the meta row, and fails by a subquery with two rows (errno 1242) where they differ.
+so a *guard* that fails keeps everything behind it, the COMMIT included, from running: the guard locks the meta row, compares the
+fence and the positions that stand there, and fails by a subquery with two rows (errno 1242) where they differ.
 
 Users' statements are spliced into the packet: `query_parser` lets no text pass that could end a statement early.
 """
@@ -34,8 +34,8 @@ WAIT_FOR_READERS = "SET SESSION lock_wait_timeout = 15"
 
 LOCK = "SELECT id FROM _replication.meta WHERE id = 1 FOR UPDATE"
 META = (
-    "SELECT cluster_id, node, epoch, owner, master, committed_timestamp, applied_timestamp, applied_entries, copy_note"
-    " FROM _replication.meta WHERE id = 1"
+    "SELECT cluster_id, node, epoch, owner, master, committed_timestamp, applied_timestamp, applied_entries, copy_note,"
+    " log_epoch, log_timestamp FROM _replication.meta WHERE id = 1"
 )
 END_COLUMNS = "epoch, last_timestamp, entries_total, bytes_total, checksum, open_change"
 LOG_END = f"SELECT {END_COLUMNS} FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1"
@@ -52,18 +52,19 @@ def quote(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+FAIL = "(SELECT 1 UNION ALL SELECT 2)"
+"""Where one value is wanted: GUARD_FAILED_ERRNO."""
+
+
 def guard(epoch: int, owner: str, log_end: Position, applied_timestamp: int | None) -> str:
-    applied = "" if applied_timestamp is None else f" AND m.applied_timestamp = {applied_timestamp}"
+    """The assignment that locks the meta row and reads it afresh, and fails unless fence and positions are these. A locking read
+    sees what the lock's former holder committed; and it begins the transaction, because autocommit is off."""
+    applied = "" if applied_timestamp is None else f" AND applied_timestamp = {applied_timestamp}"
     return (
-        f"SELECT IF(m.epoch = {epoch} AND m.owner = {quote(owner)}{applied}"
-        f" AND l.epoch = {log_end.epoch} AND l.last_timestamp = {log_end.timestamp}, 1, (SELECT 1 UNION ALL SELECT 2))"
-        " FROM _replication.meta AS m,"
-        " (SELECT epoch, last_timestamp FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1) AS l WHERE m.id = 1"
+        f"@fence = (SELECT IF(epoch = {epoch} AND owner = {quote(owner)}{applied}"
+        f" AND log_epoch = {log_end.epoch} AND log_timestamp = {log_end.timestamp}, 1, {FAIL})"
+        " FROM _replication.meta WHERE id = 1 FOR UPDATE)"
     )
-
-
-def begin(epoch: int, owner: str, log_end: Position, applied_timestamp: int | None) -> list[str]:
-    return ["START TRANSACTION", LOCK, guard(epoch, owner, log_end, applied_timestamp)]
 
 
 def begin_change(effect: RunSchemaChange) -> list[str]:
@@ -73,7 +74,7 @@ def begin_change(effect: RunSchemaChange) -> list[str]:
         "START TRANSACTION",
         LOCK,
         f"SELECT IF(epoch = {effect.epoch} AND owner = {owner} AND applied_timestamp = {effect.applied_timestamp}, 1,"
-        " (SELECT 1 UNION ALL SELECT 2)) FROM _replication.meta WHERE id = 1",
+        f" {FAIL}) FROM _replication.meta WHERE id = 1",
     ]
 
 
@@ -115,8 +116,8 @@ def seconds(now_us: int) -> str:
 
 
 def pins(timestamp: int, insert_id: int, rand_seed: int) -> str:
-    """What one entry's effect depends on beside the batch's time."""
-    text = f"SET @write_timestamp = {timestamp}"
+    """The assignments of what one entry's effect depends on beside the batch's time."""
+    text = f"@write_timestamp = {timestamp}"
     if insert_id:
         text += f", insert_id = {insert_id}"
     if rand_seed:
@@ -137,35 +138,53 @@ def insert_rows(rows: Iterable[LogRow]) -> str:
     )
 
 
-def begin_batch(effect: ExecuteBatch) -> list[str]:
-    return [*begin(effect.epoch, effect.owner, effect.previous, None), f"SET timestamp = {seconds(effect.now_us)}"]
-
-
 def run_requests(effect: ExecuteBatch, start: int) -> list[str]:
-    """Two statements a request, from request number `start` on: its pins and its text."""
+    """Two statements a request, from request number `start` on: its pins and its text. The first statement of a batch also opens
+    its transaction, behind the guard."""
     statements: list[str] = []
+    opening = ""
+    if start == 0:
+        opening = f"{guard(effect.epoch, effect.owner, effect.previous, None)}, timestamp = {seconds(effect.now_us)}"
+        if not effect.requests:
+            return [f"SET {opening}"]
+        opening += ", "
     for timestamp, request in effect.requests[start:]:
-        statements.append(pins(timestamp, 0, request.rand_seed if request.uses_random else 0))
+        pinned = pins(timestamp, 0, request.rand_seed if request.uses_random else 0)
+        statements.append(f"SET {opening}{pinned}")
         statements.append(request.sql)
+        opening = ""
     return statements
 
 
-def update_meta(committed: int, master: str, applied: LogRow | None, *, ends_change: bool = False) -> str:
-    """`ends_change`: the outcome of a schema change is applied, so nobody will ask any more whether the node executed it."""
-    moved = (
-        f", applied_timestamp = {applied.last_timestamp}, applied_entries = {applied.entries_total}" if applied else ""
-    )
+def update_meta(
+    committed: int,
+    master: str,
+    *,
+    log_end: Position | None = None,
+    applied: LogRow | None = None,
+    ends_change: bool = False,
+    only_if: str = "",
+) -> str:
+    """What is not given stays as it is. `ends_change`: the outcome of a schema change is applied, so nobody will ask any more
+    whether the node executed it. `only_if`: fails where this is not so."""
+    value = f"IF({only_if}, {committed}, {FAIL})" if only_if else f"{committed}"
+    moved = f"committed_timestamp = {value}, master = {quote(master)}"
+    if log_end is not None:
+        moved += f", log_epoch = {log_end.epoch}, log_timestamp = {log_end.timestamp}"
+    if applied is not None:
+        moved += f", applied_timestamp = {applied.last_timestamp}, applied_entries = {applied.entries_total}"
     if ends_change:
         moved += ", ddl_timestamp = NULL, ddl_fingerprint = NULL"
-    return (
-        f"UPDATE _replication.meta SET committed_timestamp = {committed}, master = {quote(master)}{moved} WHERE id = 1"
-    )
+    return f"UPDATE _replication.meta SET {moved} WHERE id = 1"
 
 
 def prepare_row(effect: PrepareRow) -> list[str]:
+    row = effect.row
     return [
-        insert_rows([effect.row]),
-        update_meta(effect.row.last_timestamp, effect.master, effect.row, ends_change=effect.ends_change),
+        insert_rows([row]),
+        update_meta(
+            row.last_timestamp, effect.master, log_end=row.position, applied=row, ends_change=effect.ends_change
+        ),
     ]
 
 
@@ -205,30 +224,43 @@ NOTE_ROWS = "CRC32(CONCAT(@rows_digest, ',', ROW_COUNT()))"
 
 
 def store_rows(effect: StoreRows) -> Storing:
-    """Guard, drop, append, apply, guard what was applied, commit."""
-    statements = begin(effect.epoch, effect.owner, effect.log_end, effect.applied_timestamp)
-    if effect.drop_after is not None:
-        statements.append(f"DELETE FROM _replication.log WHERE last_timestamp > {effect.drop_after.timestamp}")
-    if effect.append:
-        statements.append(insert_rows(effect.append))
+    """Guard, apply, guard what was applied, drop, append, commit.
+
+    What is applied comes before what is appended: the rows affected by the last entry must be looked at by the very next
+    statement, and that is the one which moves the positions anyway."""
+    opening = guard(effect.epoch, effect.owner, effect.log_end, effect.applied_timestamp)
+    statements: list[str] = []
     expected: dict[int, int] = {}
     timestamps: dict[int, int] = {}
-    digest, rows_guard = 0, None
+    digest = 0
     for _, batch in effect.apply:
         for entry in batch.entries:
             note = NOTE_ROWS if expected else "0"
             pinned = pins(entry.timestamp, entry.insert_id, entry.rand_seed)
-            statements.append(f"{pinned}, timestamp = {seconds(batch.now_us)}, @rows_digest = {note}")
+            first = "" if statements else f"{opening}, "
+            statements.append(f"SET {first}{pinned}, timestamp = {seconds(batch.now_us)}, @rows_digest = {note}")
             statements += [] if not may_use_an_old_id(entry) else SPEND_AN_OLD_ID
             expected[len(statements)] = entry.rows_affected
             timestamps[len(statements)] = entry.timestamp
             digest = zlib.crc32(f"{digest},{entry.rows_affected}".encode())
             statements.append(entry.sql)
-    if expected:
-        rows_guard = len(statements)
-        statements.append(f"SELECT IF({NOTE_ROWS} = {digest}, 1, (SELECT 1 UNION ALL SELECT 2))")
-    applied = effect.apply[-1][0] if effect.apply else None
-    ends_change = any(is_outcome(batch) for _, batch in effect.apply)
-    statements.append(update_meta(effect.committed_timestamp, effect.master, applied, ends_change=ends_change))
+    if not statements:
+        statements.append(f"SET {opening}")
+    rows_guard = len(statements) if expected else None
+    end = effect.append[-1].position if effect.append else effect.drop_after
+    statements.append(
+        update_meta(
+            effect.committed_timestamp,
+            effect.master,
+            log_end=end,
+            applied=effect.apply[-1][0] if effect.apply else None,
+            ends_change=any(is_outcome(batch) for _, batch in effect.apply),
+            only_if=f"{NOTE_ROWS} = {digest}" if expected else "",
+        )
+    )
+    if effect.drop_after is not None:
+        statements.append(f"DELETE FROM _replication.log WHERE last_timestamp > {effect.drop_after.timestamp}")
+    if effect.append:
+        statements.append(insert_rows(effect.append))
     statements.append("COMMIT")
     return Storing(statements, expected, timestamps, rows_guard)

@@ -89,8 +89,8 @@ class OneMySQL:
             "DELETE FROM _replication.log",
             "INSERT INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\\0', 16), 0)",
             "UPDATE _replication.meta SET cluster_id = '', node = '', epoch = 0, owner = '', master = '',"
-            " committed_timestamp = 0, applied_timestamp = 0, applied_entries = 0, ddl_timestamp = NULL, ddl_fingerprint = NULL,"
-            " copy_note = ''",
+            " committed_timestamp = 0, applied_timestamp = 0, applied_entries = 0, log_epoch = 0, log_timestamp = 0,"
+            " ddl_timestamp = NULL, ddl_fingerprint = NULL, copy_note = ''",
             f"TRUNCATE TABLE {DATABASE}.users",
             f"TRUNCATE TABLE {DATABASE}.things",
         )

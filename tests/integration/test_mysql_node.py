@@ -28,6 +28,7 @@ from replication.replies import (
     EpochSeen,
     Fenced,
     LogRead,
+    Misplaced,
     Outbid,
     RowPrepared,
     RowsStored,
@@ -183,18 +184,52 @@ async def test_a_lock_wait_is_a_disturbance_that_ends_the_batch_and_is_rolled_ba
     await commit(node, execute(1, "a", LOG_BEGIN, ALICE))
 
 
+async def until_statement(server: OneMySQL, like: str) -> int:
+    """Wait until a statement is under way; answers with its thread."""
+    query = f"SELECT id FROM information_schema.processlist WHERE info LIKE '{like}'"
+    async with asyncio.timeout(10):
+        while True:
+            threads = server.root(query)
+            if threads:
+                return int(threads[0][0])
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        execute(1, "a", LOG_BEGIN, ALICE),
+        execute(1, "a", LOG_BEGIN),
+        store(1, "a", LOG_BEGIN, 0, append=rows_of(1, ALICE)),
+        store(1, "a", LOG_BEGIN, 0, append=rows_of(1, ALICE), apply=rows_of(1, ALICE)),
+    ],
+    ids=["execute", "execute nothing", "append", "append and apply"],
+)
+@pytest.mark.parametrize("changed", ["epoch = 2, owner = 'b'", "log_timestamp = 9"])
+async def test_a_guard_that_waited_for_the_lock_sees_what_its_holder_committed(
+    node: MySQLNode, server: OneMySQL, effect: NodeEffect, changed: str
+) -> None:
+    with contextlib.closing(server.connect_root()) as other, other.cursor() as cursor:
+        other.begin()
+        cursor.execute(f"UPDATE _replication.meta SET {changed}")
+        running = asyncio.create_task(node.carry_out(effect))
+        await until_statement(server, "%@fence = %FOR UPDATE%")
+        other.commit()
+    if "log" in changed:
+        # no command can have left it so
+        with pytest.raises(CommandFailed, match="its meta row says 9 of epoch 0"):
+            await running
+    else:
+        assert isinstance(await running, Misplaced)
+    assert contents(server) == [[], []]
+    assert server.root("SELECT COUNT(*) FROM _replication.log") == [(1,)]
+
+
 async def test_an_interrupted_statement_is_a_disturbance_too(node: MySQLNode, server: OneMySQL) -> None:
     with row_locked(server):
         effect = execute(1, "a", LOG_BEGIN, "DELETE FROM things WHERE code = 'mine'")
         running = asyncio.create_task(outcomes_of(node, effect))
-        query = "SELECT id FROM information_schema.processlist WHERE info LIKE 'DELETE FROM things%'"
-        async with asyncio.timeout(10):
-            while True:
-                threads = server.root(query)
-                if threads:
-                    break
-                await asyncio.sleep(0.005)
-        server.root(f"KILL QUERY {threads[0][0]}")
+        server.root(f"KILL QUERY {await until_statement(server, 'DELETE FROM things%')}")
         (outcome,) = await running
         assert isinstance(outcome, Disturbed)
         assert outcome.errno == 1317

@@ -249,7 +249,7 @@ async def test_a_server_that_was_not_set_up_says_so(server: MySqlServer) -> None
         async with probing() as probe:
             assert "has no row" in await failure_of(probe)
     finally:
-        server.run("INSERT INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, NULL, NULL, '')")
+        server.run("INSERT INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, 0, 0, NULL, NULL, '')")
 
 
 async def test_the_probe_holds_one_connection_and_gives_it_back(server: MySqlServer) -> None:

@@ -13,29 +13,19 @@ from adapters.outcomes import outcome_of
 from replication.log import EMPTY_LOG_END, LOG_BEGIN, Batch, Entry, Position, end_after, next_row
 from replication.values import Disturbed, Rejected, Request
 
-GUARD_PLACE = 2
-"""The adapter takes errno 1242 of the statement at this place, and of no other, for the guard's."""
-
 GUARD = (
-    "SELECT IF(m.epoch = 7 AND m.owner = 'us' AND m.applied_timestamp = 40 AND l.epoch = 6 AND l.last_timestamp = 41,"
-    " 1, (SELECT 1 UNION ALL SELECT 2)) FROM _replication.meta AS m, (SELECT epoch, last_timestamp"
-    " FROM _replication.log ORDER BY last_timestamp DESC LIMIT 1) AS l WHERE m.id = 1"
+    "@fence = (SELECT IF(epoch = 7 AND owner = 'us' AND applied_timestamp = 40 AND log_epoch = 6 AND log_timestamp = 41,"
+    " 1, (SELECT 1 UNION ALL SELECT 2)) FROM _replication.meta WHERE id = 1 FOR UPDATE)"
 )
 
 
-def test_the_guard_compares_the_fence_and_both_positions_and_fails_by_a_subquery_of_two_rows() -> None:
+def test_the_guard_locks_and_compares_the_fence_and_both_positions_and_fails_by_a_subquery_of_two_rows() -> None:
     assert node_sql.guard(7, "us", Position(6, 41), 40) == GUARD
 
 
 def test_a_master_has_no_applied_timestamp_of_its_own_to_compare() -> None:
-    without = GUARD.replace(" AND m.applied_timestamp = 40", "")
+    without = GUARD.replace(" AND applied_timestamp = 40", "")
     assert node_sql.guard(7, "us", Position(6, 41), None) == without
-
-
-def test_a_command_locks_the_fence_before_it_looks_at_it() -> None:
-    statements = node_sql.begin(7, "us", Position(6, 41), 40)
-    assert statements == ["START TRANSACTION", "SELECT id FROM _replication.meta WHERE id = 1 FOR UPDATE", GUARD]
-    assert statements[GUARD_PLACE] == GUARD
 
 
 @pytest.mark.parametrize(
@@ -56,11 +46,9 @@ def test_the_time_is_pinned_to_the_microsecond(now_us: int, seconds: str) -> Non
 
 
 def test_pins_say_only_what_the_entry_needs() -> None:
-    assert node_sql.pins(9, 0, 0) == "SET @write_timestamp = 9"
-    assert node_sql.pins(9, 4, 0) == "SET @write_timestamp = 9, insert_id = 4"
-    assert (
-        node_sql.pins(9, 4, (5 << 30) + 3) == "SET @write_timestamp = 9, insert_id = 4, rand_seed1 = 3, rand_seed2 = 5"
-    )
+    assert node_sql.pins(9, 0, 0) == "@write_timestamp = 9"
+    assert node_sql.pins(9, 4, 0) == "@write_timestamp = 9, insert_id = 4"
+    assert node_sql.pins(9, 4, (5 << 30) + 3) == "@write_timestamp = 9, insert_id = 4, rand_seed1 = 3, rand_seed2 = 5"
 
 
 @given(seed=st.integers(1, (1 << 60) - 1))
@@ -74,12 +62,13 @@ def test_all_bits_of_a_seed_reach_the_server_in_two_halves(seed: int) -> None:
 def test_a_batch_has_two_statements_a_request_and_goes_on_behind_one_that_failed() -> None:
     effect = execute(1, "us", Position(1, 10), "INSERT 1", "INSERT 2", "INSERT 3")
     whole = node_sql.run_requests(effect, 0)
-    assert whole[0::2] == [f"SET @write_timestamp = {number}" for number in (12, 14, 16)]
+    opening = f"SET {node_sql.guard(1, 'us', Position(1, 10), None)}, timestamp = {NOW_US / 1e6:.6f}"
+    assert whole[0] == f"{opening}, @write_timestamp = 12"
+    assert whole[2::2] == [f"SET @write_timestamp = {number}" for number in (14, 16)]
     assert whole[1::2] == ["INSERT 1", "INSERT 2", "INSERT 3"]
     assert node_sql.run_requests(effect, 2) == whole[4:]
     assert node_sql.run_requests(effect, 3) == []
-    opening = node_sql.begin_batch(effect)
-    assert opening == [*node_sql.begin(1, "us", Position(1, 10), None), f"SET timestamp = {NOW_US / 1e6:.6f}"]
+    assert node_sql.run_requests(execute(1, "us", Position(1, 10)), 0) == [opening]
 
 
 def test_a_seed_is_pinned_for_a_request_that_uses_it_only() -> None:
@@ -88,7 +77,7 @@ def test_a_seed_is_pinned_for_a_request_that_uses_it_only() -> None:
     (timestamp, request), *_ = effect.requests
     plain = Request(request.request_id, request.sql, True, False, 77, 0)
     unseeded = execute(1, "us", LOG_BEGIN).__class__(NODE, 0, 1, "us", LOG_BEGIN, NOW_US, ((timestamp, plain),))
-    assert node_sql.run_requests(unseeded, 0)[0] == "SET @write_timestamp = 2"
+    assert node_sql.run_requests(unseeded, 0)[0].endswith(", @write_timestamp = 2")
 
 
 def test_a_row_is_written_byte_for_byte() -> None:
@@ -102,39 +91,46 @@ def test_the_row_and_the_positions_go_into_the_masters_open_transaction_together
     row = row_of(EMPTY_LOG_END, 3, Entry(5, "INSERT", 1), Entry(7, "INSERT", 1))
     assert node_sql.prepare_row(prepare(row, "replica-1")) == [
         node_sql.insert_rows([row]),
-        "UPDATE _replication.meta SET committed_timestamp = 7, master = 'replica-1', applied_timestamp = 7,"
-        " applied_entries = 2 WHERE id = 1",
+        "UPDATE _replication.meta SET committed_timestamp = 7, master = 'replica-1', log_epoch = 3, log_timestamp = 7,"
+        " applied_timestamp = 7, applied_entries = 2 WHERE id = 1",
     ]
 
 
-def test_storing_drops_then_appends_then_applies_then_moves_the_positions_then_commits() -> None:
+def test_storing_applies_then_moves_the_positions_then_drops_then_appends_then_commits() -> None:
     kept, lost = rows_of(1, "INSERT kept", "INSERT lost")
     new = row_of(end_after(kept), 2, Entry(9, "INSERT new", 2, insert_id=6))
     effect = store(
         2, "us", lost.position, 0, drop_after=kept.position, append=[new], apply=[kept, new], committed_timestamp=9
     )
     storing = node_sql.store_rows(effect)
+    guard = node_sql.guard(2, "us", lost.position, 0)
     time = f"timestamp = {NOW_US / 1e6:.6f}"
+    digest = crc32(b"%d,2" % crc32(b"0,1"))
     assert storing.statements == [
-        *node_sql.begin(2, "us", lost.position, 0),
-        "DELETE FROM _replication.log WHERE last_timestamp > 2",
-        node_sql.insert_rows([new]),
-        f"SET @write_timestamp = 2, insert_id = 1, {time}, @rows_digest = 0",
+        f"SET {guard}, @write_timestamp = 2, insert_id = 1, {time}, @rows_digest = 0",
         "INSERT kept",
         f"SET @write_timestamp = 9, insert_id = 6, {time}, @rows_digest = {node_sql.NOTE_ROWS}",
         "INSERT new",
-        f"SELECT IF({node_sql.NOTE_ROWS} = {crc32(b'%d,2' % crc32(b'0,1'))}, 1, (SELECT 1 UNION ALL SELECT 2))",
-        "UPDATE _replication.meta SET committed_timestamp = 9, master = 'master-of-test', applied_timestamp = 9,"
-        " applied_entries = 2 WHERE id = 1",
+        f"UPDATE _replication.meta SET committed_timestamp = IF({node_sql.NOTE_ROWS} = {digest}, 9, {node_sql.FAIL}),"
+        " master = 'master-of-test', log_epoch = 2, log_timestamp = 9, applied_timestamp = 9, applied_entries = 2"
+        " WHERE id = 1",
+        "DELETE FROM _replication.log WHERE last_timestamp > 2",
+        node_sql.insert_rows([new]),
         "COMMIT",
     ]
-    assert (storing.expected, storing.rows_guard) == ({6: 1, 8: 2}, 9)
+    assert (storing.expected, storing.rows_guard) == ({1: 1, 3: 2}, 4)
+
+
+def test_a_dropped_tail_that_nothing_follows_ends_the_log_where_it_was_cut() -> None:
+    kept, lost = rows_of(1, "INSERT kept", "INSERT lost")
+    storing = node_sql.store_rows(store(2, "us", lost.position, 0, drop_after=kept.position))
+    assert f"log_epoch = 1, log_timestamp = {kept.last_timestamp}" in storing.statements[1]
 
 
 def test_what_is_not_applied_leaves_the_applied_position_alone() -> None:
     storing = node_sql.store_rows(store(1, "us", LOG_BEGIN, 0, append=rows_of(1, "INSERT")))
     assert (storing.expected, storing.rows_guard) == ({}, None)
-    assert "applied" not in storing.statements[-2]
+    assert "applied" not in storing.statements[1]
     assert not any("DELETE" in statement for statement in storing.statements)
 
 
