@@ -9,6 +9,7 @@ Users' statements are spliced into the packet: `query_parser` lets no text pass 
 
 import zlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -125,16 +126,20 @@ def pins(timestamp: int, insert_id: int, rand_seed: int) -> str:
     return text
 
 
-def insert_rows(rows: Iterable[LogRow]) -> str:
-    values = ", ".join(
+@lru_cache(maxsize=8)
+def _values(row: LogRow) -> str:
+    """Made once a row, for the master and every replica."""
+    return (
         f"({row.last_timestamp}, {row.first_timestamp}, {row.epoch}, {row.previous_timestamp}, {row.previous_epoch},"
         f" {row.entries_total}, {row.bytes_total}, {row.now_us}, x'{row.payload.hex()}', x'{row.checksum.hex()}',"
         f" {row.open_change})"
-        for row in rows
     )
+
+
+def insert_rows(rows: Iterable[LogRow]) -> str:
     return (
         "INSERT INTO _replication.log (last_timestamp, first_timestamp, epoch, previous_timestamp, previous_epoch,"
-        f" entries_total, bytes_total, now_us, payload, checksum, open_change) VALUES {values}"
+        f" entries_total, bytes_total, now_us, payload, checksum, open_change) VALUES {', '.join(map(_values, rows))}"
     )
 
 
@@ -223,39 +228,56 @@ NOTE_ROWS = "CRC32(CONCAT(@rows_digest, ',', ROW_COUNT()))"
 """The digest of all rows affected so far. It rides on the SET that every entry needs anyway."""
 
 
+class Applying(msgspec.Struct, frozen=True):
+    """How rows are applied, behind whatever opens the transaction."""
+
+    statements: tuple[str, ...]
+    """The first is the assignments of a SET, which its opening has still to be put before."""
+    expected: dict[int, int]
+    timestamps: dict[int, int]
+    digest: int
+    """Of all rows affected."""
+
+
+@lru_cache(maxsize=4)
+def _applying(apply: tuple[tuple[LogRow, Batch], ...]) -> Applying:
+    """Made once for all replicas that keep up."""
+    statements: list[str] = []
+    expected: dict[int, int] = {}
+    timestamps: dict[int, int] = {}
+    digest = 0
+    for _, batch in apply:
+        now = seconds(batch.now_us)
+        for entry in batch.entries:
+            note = NOTE_ROWS if expected else "0"
+            pinned = pins(entry.timestamp, entry.insert_id, entry.rand_seed)
+            statements.append(f"{'SET ' if statements else ''}{pinned}, timestamp = {now}, @rows_digest = {note}")
+            statements += [] if not may_use_an_old_id(entry) else SPEND_AN_OLD_ID
+            expected[len(statements)] = entry.rows_affected
+            timestamps[len(statements)] = entry.timestamp
+            digest = zlib.crc32(f"{digest},{entry.rows_affected}".encode())
+            statements.append(entry.sql)
+    return Applying(tuple(statements), expected, timestamps, digest)
+
+
 def store_rows(effect: StoreRows) -> Storing:
     """Guard, apply, guard what was applied, drop, append, commit.
 
     What is applied comes before what is appended: the rows affected by the last entry must be looked at by the very next
     statement, and that is the one which moves the positions anyway."""
     opening = guard(effect.epoch, effect.owner, effect.log_end, effect.applied_timestamp)
-    statements: list[str] = []
-    expected: dict[int, int] = {}
-    timestamps: dict[int, int] = {}
-    digest = 0
-    for _, batch in effect.apply:
-        for entry in batch.entries:
-            note = NOTE_ROWS if expected else "0"
-            pinned = pins(entry.timestamp, entry.insert_id, entry.rand_seed)
-            first = "" if statements else f"{opening}, "
-            statements.append(f"SET {first}{pinned}, timestamp = {seconds(batch.now_us)}, @rows_digest = {note}")
-            statements += [] if not may_use_an_old_id(entry) else SPEND_AN_OLD_ID
-            expected[len(statements)] = entry.rows_affected
-            timestamps[len(statements)] = entry.timestamp
-            digest = zlib.crc32(f"{digest},{entry.rows_affected}".encode())
-            statements.append(entry.sql)
-    if not statements:
-        statements.append(f"SET {opening}")
-    rows_guard = len(statements) if expected else None
-    end = effect.append[-1].position if effect.append else effect.drop_after
+    applying = _applying(effect.apply)
+    first, *rest = applying.statements or ("",)
+    statements = [f"SET {opening}, {first}" if first else f"SET {opening}", *rest]
+    rows_guard = len(statements) if applying.expected else None
     statements.append(
         update_meta(
             effect.committed_timestamp,
             effect.master,
-            log_end=end,
+            log_end=effect.append[-1].position if effect.append else effect.drop_after,
             applied=effect.apply[-1][0] if effect.apply else None,
             ends_change=any(is_outcome(batch) for _, batch in effect.apply),
-            only_if=f"{NOTE_ROWS} = {digest}" if expected else "",
+            only_if="" if rows_guard is None else f"{NOTE_ROWS} = {applying.digest}",
         )
     )
     if effect.drop_after is not None:
@@ -263,4 +285,4 @@ def store_rows(effect: StoreRows) -> Storing:
     if effect.append:
         statements.append(insert_rows(effect.append))
     statements.append("COMMIT")
-    return Storing(statements, expected, timestamps, rows_guard)
+    return Storing(statements, applying.expected, applying.timestamps, rows_guard)

@@ -56,6 +56,8 @@ class Copying:
     def advance(self) -> None:
         """Begin what can begin: after every change of a node's state and whenever time has passed."""
         state = self._state
+        if state.settled and not any(node.copy_note for node in state.nodes.values()):
+            return  # after nearly every step
         for node in state.nodes.values():
             if node.state is NodeState.COPYING:
                 self._watch_donor(node)
@@ -181,7 +183,7 @@ class Copying:
     @property
     def wake_at_ns(self) -> int | None:
         state = self._state
-        if state.phase not in (Phase.SERVING, Phase.ELECTING):
+        if state.settled or state.phase not in (Phase.SERVING, Phase.ELECTING):
             return None
         wanting = (NodeState.BEHIND, NodeState.BARE, NodeState.DIVERGED)
         times = [node.copy_at_ns for node in state.nodes.values() if node.state in wanting]

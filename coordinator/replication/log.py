@@ -18,6 +18,7 @@ The payload is MessagePack, an array per entry: short, fast, and readable with a
 import enum
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -177,8 +178,9 @@ def end_after(row: LogRow) -> LogEnd:
     return LogEnd(row.position, row.entries_total, row.bytes_total, row.checksum, row.open_change)
 
 
+@lru_cache(maxsize=8)
 def batch_of(row: LogRow) -> Batch:
-    """The entries that a row carries. Raises LogDamaged where the payload cannot be read."""
+    """The entries that a row carries; read once for all replicas that keep up. Raises LogDamaged where it cannot be read."""
     try:
         return _decode_batch(row.payload)
     except msgspec.MsgspecError as error:

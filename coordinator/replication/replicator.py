@@ -88,6 +88,15 @@ class Replicator:
         self.retention = Retention(self.state, self.copying)
         self.divergence = Divergence(self.state, self.losses.lost)
         self.shipping.met_difference = self.divergence.met
+        self._timed = (
+            self.writes,
+            self.reads,
+            self.switchover,
+            self.copying,
+            self.retention,
+            self.divergence,
+            self.verification,
+        )
 
     def step(self, event: Event, now_ns: int, wall_us: int) -> list[Effect]:
         """Take one event. `now_ns` is monotonic; `wall_us` (microseconds since 1970) is only what NOW() will show."""
@@ -138,19 +147,10 @@ class Replicator:
     def wake_at_ns(self) -> int | None:
         """When `Woken` is due at the latest; None: only when something happens."""
         state = self.state
-        parts = (
-            self.writes,
-            self.reads,
-            self.switchover,
-            self.copying,
-            self.retention,
-            self.divergence,
-            self.verification,
-        )
-        times = [part.wake_at_ns for part in parts]
+        times = [part.wake_at_ns for part in self._timed]
         if state.phase is Phase.SERVING:
             times.append(self.shipping.flush_at_ns)
-        if state.phase in (Phase.ELECTING, Phase.SERVING):
+        if not state.settled and state.phase in (Phase.ELECTING, Phase.SERVING):
             times += [node.retry_at_ns for node in state.nodes.values() if node.state is NodeState.AWAY]
         if state.phase is Phase.ELECTING:
             times.append(self.election.wake_at_ns)
@@ -329,6 +329,8 @@ class Replicator:
     def _try_newcomers(self) -> None:
         """Whoever is no member and has all rows. It need not have stored any just now: it may have been filled during the
         election, or have come back with a copy."""
+        if self.state.settled:
+            return
         for node in self.state.replicas:
             if node.state is NodeState.LEVEL and not node.member:
                 self._newcomer_stored(node)

@@ -196,11 +196,12 @@ class Shipping:
     def flush_at_ns(self) -> int | None:
         """When the next idle flush is due; None: nobody waits for one."""
         state = self._state
-        waiting = any(
-            node.state is NodeState.LEVEL and node.idle and node.applied_timestamp < self._apply_until(node)
-            for node in state.replicas
-        )
-        return state.committed_at_ns + state.settings.idle_flush_ns if waiting else None
+        for node in state.nodes.values():
+            if node.name == state.master or node.state is not NodeState.LEVEL or not node.idle:
+                continue
+            if node.applied_timestamp < self._apply_until(node):
+                return state.committed_at_ns + state.settings.idle_flush_ns
+        return None
 
     def _read_for(self, node: NodeProgress, after_timestamp: int) -> None:
         state = self._state

@@ -37,6 +37,8 @@ class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Before the next election, while epochs are won and lost again and again."""
     attempt_pause_ns_max: int = 400 * MILLISECOND_NS
     """Before the next attempt of an election that could not be won."""
+    numbers_ahead: int = 64
+    """Timestamps that are asked for at once at least; more when batches are large."""
     pending_max: int = 10_000
     batch_requests_max: int = 512
     batch_bytes_max: int = 4 << 20
@@ -125,6 +127,14 @@ class ReplicationState:
     def master_progress(self) -> NodeProgress:
         assert self.master is not None
         return self.nodes[self.master]
+
+    @property
+    def settled(self) -> bool:
+        """Every node is a level member: there is nobody to fill, try or wait for."""
+        for node in self.nodes.values():  # noqa: SIM110 (a generator costs more than what it looks at, after every step)
+            if node.state is not NodeState.LEVEL or not node.member:
+                return False
+        return True
 
     @property
     def replicas(self) -> list[NodeProgress]:

@@ -7,14 +7,14 @@ takes the service off the write path: the next numbers are there before the next
 
 from collections import deque
 
-COUNT_MIN = 8
 COUNT_MAX = 4096
 
 
 class TimestampStock:
     """Ranges granted, in order of use."""
 
-    def __init__(self) -> None:
+    def __init__(self, count_min: int) -> None:
+        self._count_min = count_min
         self._ranges: deque[tuple[int, int, int]] = deque()
         self.greatest = 0
         """Greatest number ever granted or seen in the log."""
@@ -61,5 +61,5 @@ class TimestampStock:
 
     def shortage(self) -> int:
         """How many numbers to ask for now; 0: enough are here, or on their way."""
-        wanted = min(COUNT_MAX, max(COUNT_MIN, int(4 * self._batch_size)))
+        wanted = min(COUNT_MAX, max(self._count_min, int(self._count_min / 2 * self._batch_size)))
         return 0 if self.requested or self.available * 2 > wanted else wanted

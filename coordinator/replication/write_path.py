@@ -54,7 +54,7 @@ class WritePath:
         self.held: BatchUnderWay | None = None
         self.fate_command: int | None = None
         """The look-up of the held batch under way."""
-        self.timestamps = TimestampStock()
+        self.timestamps = TimestampStock(state.settings.numbers_ahead)
         self.paused = False
         """No new batch begins: a switchover waits for the last one."""
         self._writes_first = False

@@ -19,7 +19,7 @@ from typing import TypeVar
 import msgspec
 from client_history import PromiseBroken
 from links import MS, NAMES
-from simulated_processes import Coordinator
+from simulated_processes import PLAIN, Coordinator
 from trouble import Trouble
 from world import World
 
@@ -59,8 +59,8 @@ class HostileAdvice(Replicator):
         return effects + super().step(event, now_ns, wall_us)
 
 
-TIGHT = ReplicationSettings(
-    chunk_bytes_max=60, window_bytes_max=150, batch_requests_max=2, batch_bytes_max=40, pending_max=5
+TIGHT = msgspec.structs.replace(
+    PLAIN, chunk_bytes_max=60, window_bytes_max=150, batch_requests_max=2, batch_bytes_max=40, pending_max=5
 )
 """Everything that has a limit reaches it."""
 
@@ -76,7 +76,7 @@ class Tight(Coordinator):
 
 class Advised(Coordinator):
     def make(self) -> Replicator:
-        return HostileAdvice(self.name, ReplicationSettings(), self.chance)
+        return HostileAdvice(self.name, PLAIN, self.chance)
 
 
 class TightAdvised(Coordinator):

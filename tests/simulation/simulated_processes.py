@@ -11,6 +11,10 @@ from model_node import ModelNode
 
 from replication.effects import Effect
 from replication.replicator import Replicator
+from replication.state import ReplicationSettings
+
+PLAIN = ReplicationSettings(numbers_ahead=8)
+"""A schedule is short: numbers are to run out in it."""
 
 
 class Coordinator:
@@ -35,7 +39,7 @@ class Coordinator:
         self.epoch_noted = 0
 
     def make(self) -> Replicator:
-        return Replicator(NAMES, owner=self.name, new_cluster_id=f"cluster-of-{self.name}")
+        return Replicator(NAMES, self.name, f"cluster-of-{self.name}", PLAIN)
 
 
 class Server:

@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replication.timestamps import COUNT_MAX, COUNT_MIN, TimestampStock
+from replication.timestamps import COUNT_MAX, TimestampStock
+
+COUNT_MIN = 8
 
 grants = st.tuples(st.just("grant"), st.integers(1, 300), st.integers(0, 40), st.integers(1, 3))
 takes = st.tuples(st.just("take"), st.integers(0, 30), st.just(0), st.just(0))
@@ -34,7 +36,7 @@ class EveryNumber:
 
 @given(actions)
 def test_the_stock_gives_what_a_list_of_all_numbers_would(drawn: list[tuple[str, int, int, int]]) -> None:
-    stock, twin = TimestampStock(), EveryNumber()
+    stock, twin = TimestampStock(COUNT_MIN), EveryNumber()
     for action, number, count, step in drawn:
         if action == "grant":
             last = number + count * step
@@ -51,7 +53,7 @@ def test_the_stock_gives_what_a_list_of_all_numbers_would(drawn: list[tuple[str,
 
 @given(actions)
 def test_numbers_only_grow_and_never_come_twice_whatever_is_granted(drawn: list[tuple[str, int, int, int]]) -> None:
-    stock, taken, end = TimestampStock(), [0], 0
+    stock, taken, end = TimestampStock(COUNT_MIN), [0], 0
     for action, number, count, step in drawn:
         if action == "grant":
             stock.grant(number, number + count * step, step)
@@ -67,14 +69,14 @@ def test_numbers_only_grow_and_never_come_twice_whatever_is_granted(drawn: list[
 
 @given(st.integers(1, 50), st.integers(0, 50), st.sampled_from([1, 2, 3]), st.integers(0, 300))
 def test_skipping_keeps_to_the_server_s_own_numbers(first: int, count: int, step: int, timestamp: int) -> None:
-    stock = TimestampStock()
+    stock = TimestampStock(COUNT_MIN)
     stock.grant(first, first + count * step, step)
     stock.skip_to(timestamp)
     assert all((number - first) % step == 0 for number in stock.take(1000))
 
 
 def test_a_grant_that_is_late_or_nonsense_is_thrown_away() -> None:
-    stock = TimestampStock()
+    stock = TimestampStock(COUNT_MIN)
     stock.skip_to(100)
     for first, last, step in ((99, 120, 1), (100, 100, 1), (110, 105, 1), (110, 120, 0), (110, 120, -2)):
         stock.requested = True
@@ -85,7 +87,7 @@ def test_a_grant_that_is_late_or_nonsense_is_thrown_away() -> None:
 
 
 def test_nothing_is_asked_for_while_a_request_is_under_way_or_enough_is_here() -> None:
-    stock = TimestampStock()
+    stock = TimestampStock(COUNT_MIN)
     assert stock.shortage() == COUNT_MIN
     stock.requested = True
     assert stock.shortage() == 0
@@ -96,7 +98,7 @@ def test_nothing_is_asked_for_while_a_request_is_under_way_or_enough_is_here() -
 
 
 def test_larger_batches_are_provided_for_up_to_a_limit() -> None:
-    stock = TimestampStock()
+    stock = TimestampStock(COUNT_MIN)
     for round_number in range(1, 60):
         stock.grant(round_number * 10_000, round_number * 10_000 + 4_999, 1)
         stock.take(5_000)
