@@ -117,7 +117,7 @@ class MySQLSession:
         await connection.query(text)
         while True:
             result = connection._result
-            rows: Any = result.rows or ()
+            rows: Any = list(result.rows) if result.rows else ()
             results.append(StatementResult(result.affected_rows, result.insert_id or 0, result.description, rows))
             if not result.has_next:
                 return
