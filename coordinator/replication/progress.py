@@ -86,7 +86,7 @@ class NodeProgress:
         self.copied_from = ""
         """Whose rows it was last given, until it is a member again."""
         self.filled_from = (0, 0)
-        """When its log was found to be ours, and what it had applied by then."""
+        """When its log was found to be ours or its pace was looked at last, and what it had applied by then."""
         self.apply_limit: int | None = None
         """It applies nothing past this for the moment that it takes to open a snapshot (verification.py)."""
         self.copied_to_a_voter = False

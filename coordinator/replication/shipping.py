@@ -161,23 +161,25 @@ class Shipping:
         if not to_append and not to_drop and not (to_apply and self._apply_is_due()):
             return
         start = node.applied_timestamp if to_apply else node.log_end.timestamp
-        if self._copy_is_quicker(node):
+        if self._gives_the_log_up(node):
             self._leave_behind(node, "a full copy is quicker than the rest of the log")
         elif not state.window.covers(start):
             self._read_for(node, start)
         else:
             self._store(node, state.window.after(start, state.settings.chunk_bytes_max))
 
-    def _copy_is_quicker(self, node: NodeProgress) -> bool:
-        """Whether the log has filled it for a while, and would for at least as long again: a log of many schema changes takes
-        minutes, a copy of what they left seconds. Only for who counts for nothing (a voter's rows are worth more than that time),
-        and once: one that cannot keep up with the writes would be behind after every copy."""
+    def _gives_the_log_up(self, node: NodeProgress) -> bool:
+        """Whether the log has filled it for a while, and at that pace would for longer than that again: a log of many schema
+        changes takes minutes, a copy of what they left seconds. Only for who counts for nothing (a voter's rows are worth more
+        than that time), and once: one that cannot keep up with the writes would be behind after every copy."""
         state = self._state
         if node.member or node.copied_from or node.waits_for_change or state.phase is not Phase.SERVING:
             return False
         since_ns, applied = node.filled_from
-        is_due = state.now_ns - since_ns >= state.settings.log_patience_ns
-        return is_due and state.committed_timestamp - node.applied_timestamp > node.applied_timestamp - applied
+        if state.now_ns - since_ns < state.settings.log_patience_ns:
+            return False
+        node.filled_from = (state.now_ns, node.applied_timestamp)
+        return state.committed_timestamp - node.applied_timestamp > node.applied_timestamp - applied
 
     def _apply_until(self, node: NodeProgress) -> int:
         """What may be applied there: what is committed, unless it executes a schema change, its rows are in doubt, or it is
