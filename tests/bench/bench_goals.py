@@ -68,7 +68,7 @@ def _load_goals(loads: Mapping[Key, Summary]) -> list[Goal]:
 
     found = [
         Goal(
-            f"INSERT, {clients} clients: of {PEER_TITLES[peer]}'s per second",
+            f"INSERT, {clients} client{'s' if clients > 1 else ''}: of {PEER_TITLES[peer]}'s per second",
             against(peer, "insert", clients, "per_second"),
             ">=",
             bound,

@@ -3,8 +3,8 @@
 The server is another one than the other systems' (MariaDB's InnoDB), with buffers, redo log and flushing set to the same. Galera
 acknowledges a write when every node has received it, and only the node that was asked has flushed it.
 
-Hard case: a node that joins with other data gets a full copy (rsync), for seconds and with tools that may be missing. So all four
-begin with the same data folder, stopped cleanly as the last state of a cluster, and find that they lack nothing.
+Hard case: a node that joins with other data gets a full copy, for seconds. So all four begin with the same data folder, stopped
+cleanly as the last state of a cluster, and need to be told only of those that joined since. That too takes rsync's daemon.
 """
 
 import contextlib
@@ -19,17 +19,18 @@ from pathlib import Path
 from free_ports import free_ports
 from mysql_system import CLIENTS_MAX, START_S, TABLES, MySQLSystem
 from peers import GROUP_PORTS_FROM
-from systems import RunningSystem, SystemKind, kept_folder
+from systems import RunningSystem, SystemKind, kept_folder, short_version
 
 import local_process
 from cluster_layout import HOST, NODES
-from mysql_server import version_of
 from runner_console import CannotRun
 
 PROVIDERS = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
 PACKAGES = "apt-get install -y --no-install-recommends mariadb-server galera-4 rsync"
 FLAG = "safe_to_bootstrap: "
 STOP_S = 60.0
+# The package's own user, as root: of the events since the common state a node is told by a script that hands on nothing to root.
+SERVER_USER = "mysql" if os.getuid() == 0 else None
 
 
 def _program(name: str) -> str | None:
@@ -41,13 +42,13 @@ def _provider() -> str | None:
 
 
 def objection() -> str | None:
-    if _program("mariadbd") and _program("mariadb-install-db") and _provider():
+    if all(map(_program, ("mariadbd", "mariadb-install-db", "rsync"))) and _provider():
         return None
     return f"there is no MariaDB with Galera on this machine: {PACKAGES} (and stop the service that it starts)"
 
 
 def _version() -> str:
-    return version_of(_program("mariadbd") or "mariadbd")
+    return short_version(_program("mariadbd") or "mariadbd")
 
 
 class GaleraSystem(MySQLSystem):
@@ -57,13 +58,23 @@ class GaleraSystem(MySQLSystem):
         super().__init__(folder)
         ports = list(islice(free_ports(GROUP_PORTS_FROM), 2 * len(NODES)))
         self._group_ports = list(zip(ports[::2], ports[1::2], strict=True))
+        self.give(*self.layout.folders)
+
+    @staticmethod
+    def give(*paths: Path) -> None:
+        """To the user that the servers run as."""
+        if SERVER_USER is None:
+            return
+        for path in paths:
+            for each in (path, *path.rglob("*")):
+                shutil.chown(each, SERVER_USER, SERVER_USER)
 
     def start_node(self, place: int, data: Path, *, is_first: bool) -> None:
         name, (talk, transfer) = NODES[place].name, self._group_ports[place]
         others = ",".join(f"{HOST}:{port}" for port, _ in self._group_ports)
         talking = f"gmcast.listen_addr=tcp://{HOST}:{talk};ist.recv_addr={HOST}:{transfer}"
         options = {
-            "user": "root" if os.getuid() == 0 else None,
+            "user": SERVER_USER,
             "datadir": data,
             "socket": self.layout.socket(name),
             "pid-file": self.layout.pid_file(name),
@@ -108,7 +119,7 @@ def data_template(folder: Path, system: GaleraSystem) -> Path:
     new = template.with_name(template.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     install = ["--no-defaults", f"--datadir={new}", "--auth-root-authentication-method=normal", "--skip-test-db"]
-    user = ["--user=root"] if os.getuid() == 0 else []
+    user = [f"--user={SERVER_USER}"] if SERVER_USER else []
     done = subprocess.run(
         [_program("mariadb-install-db") or "mariadb-install-db", *install, *user],
         stdin=subprocess.DEVNULL,
@@ -141,6 +152,7 @@ def running_galera(folder: Path, with_proxy: bool) -> Iterator[RunningSystem]:
                 if place == 0:
                     state = data / "grastate.dat"
                     state.write_text(state.read_text().replace(FLAG + "0", FLAG + "1"))
+                system.give(data)
                 system.start_node(place, data, is_first=place == 0)
             size = "SHOW STATUS LIKE 'wsrep_cluster_size'"
             system.wait_for(0, size, lambda rows: rows[0][1] == str(len(NODES)))

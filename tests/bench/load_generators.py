@@ -102,8 +102,7 @@ def parse_sysbench(output: str, cpu_s: float = 0.0) -> Load:
     """sysbench's report and its histogram."""
     events = re.search(r"transactions:\s+(\d+)\s+\(([\d.]+) per sec\.\)", output)
     ignored = re.search(r"ignored errors:\s+(\d+)", output)
-    rows = re.findall(r"^\s*(\d+\.\d+) \|\**\s+(\d+)$", output, re.MULTILINE)
-    histogram = {float(value): int(count) for value, count in rows}
+    histogram = parse_histogram(output)
     if events is None or ignored is None or not histogram or "FATAL" in output:
         raise LoadFailed(f"sysbench: {_tail(output)}")
     mean_ms = sum(value * count for value, count in histogram.items()) / sum(histogram.values())
@@ -116,6 +115,12 @@ def parse_sysbench(output: str, cpu_s: float = 0.0) -> Load:
         p99_ms=percentile(corrected, 0.99),
         cpu_s=cpu_s,
     )
+
+
+def parse_histogram(output: str) -> dict[float, int]:
+    """How many events took so many milliseconds."""
+    rows = re.findall(r"^\s*(\d+\.\d+) \|\**\s+(\d+)$", output, re.MULTILINE)
+    return {float(value): int(count) for value, count in rows}
 
 
 def corrected_histogram(histogram: Mapping[float, int], expected: float) -> dict[float, int]:

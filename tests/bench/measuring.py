@@ -119,7 +119,7 @@ def _measure_work(
             results.note("load", f"{kind.title}, {work}, {clients} clients, round {number + 1}: {error}")
             continue
         results.load.append(dataclasses.replace(found, round=number))
-        say(f"  {work:<6} {clients:>3} clients: {described(found)}")
+        say(f"  {work:<6} {clients:>3} client{'s:' if clients > 1 else ': '} {described(found)}")
 
 
 def described(found: Measurement) -> str:

@@ -16,10 +16,9 @@ from free_ports import free_ports
 from local_mysqld import local_mysqld
 from mysql_system import servers
 from node_lines import node_lines
-from systems import RunningSystem, SystemKind
+from systems import RunningSystem, SystemKind, short_version
 
 from cluster_layout import HOST, NODES
-from mysql_server import version_of
 
 GROUP_PORTS_FROM = 28_000
 GROUP = "8a94f357-aab4-11df-86ab-c80aa9420000"
@@ -107,7 +106,7 @@ def group_options(address: str, seeds: Sequence[str]) -> list[str]:
 
 
 def _version() -> str:
-    return version_of(local_mysqld())
+    return short_version(local_mysqld())
 
 
 SINGLE = SystemKind(

@@ -14,11 +14,10 @@ from cluster_handle import ClusterHandle, private_cluster
 from free_ports import free_port_offset
 from local_mysqld import local_mysqld
 from node_lines import NodeLines, node_lines
-from systems import Door, RunningSystem, SystemKind, emptied
+from systems import Door, RunningSystem, SystemKind, emptied, short_version
 
 from cluster_layout import BY_NAME, HOST, NODES
 from local_process import SUPERVISOR
-from mysql_server import version_of
 
 LEVEL_S = 60.0
 WRITE_S = 30.0
@@ -114,6 +113,6 @@ PROJECT = SystemKind(
     title="this project",
     promise="a write is on the disks of the master and two replicas; a read sees every acknowledged write (strong)",
     start=running_project,
-    version=lambda: f"this checkout on {version_of(local_mysqld())}",
+    version=lambda: f"this checkout on {short_version(local_mysqld())}",
     works=("insert", "update", "read", "mix"),
 )

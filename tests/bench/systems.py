@@ -22,6 +22,7 @@ from process_costs import wait_until_calm
 
 from cluster_layout import ROOT
 from local_process import find_processes
+from mysql_server import version_of
 
 KEEPER_END_S = 60.0
 FILLED_ROWS = 10_000
@@ -98,6 +99,11 @@ class SystemKind:
     has_replicas: bool = True
     fails_over: bool = True
     has_table: bool = True
+
+
+def short_version(server: str | Path) -> str:
+    """What the server says of itself, without where it is."""
+    return version_of(server).partition("Ver ")[2].partition(" for ")[0] or "unknown"
 
 
 def fill(system: RunningSystem) -> None:

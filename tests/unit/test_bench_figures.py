@@ -11,7 +11,7 @@ from bench_goals import GROUP, PROJECT, goals, ratio, slow_ratios
 from bench_report import markdown
 from hypothesis import given
 from hypothesis import strategies as st
-from load_generators import LoadFailed, corrected_histogram, parse_sysbench, parse_wrk, percentile
+from load_generators import LoadFailed, corrected_histogram, parse_histogram, parse_sysbench, parse_wrk, percentile
 from process_costs import ProcessCost, costs_between, parse_cpu_ticks, parse_written_bytes
 from results import HEALTHY, FailoverTime, GrowthStretch, IdleUse, Measurement, Results, load, save, summaries
 
@@ -37,7 +37,9 @@ PLAIN = Measurement(
 
 def test_what_wrk_printed_is_read() -> None:
     found = parse_wrk(WRK, cpu_s=0.5)
-    assert (found.operations, found.errors, found.cpu_s) == (0, 0, 0.5)
+    assert (found.operations, found.errors, found.cpu_s) == (2094, 0, 0.5)
+    assert found.per_second == pytest.approx(1043.39, abs=0.01)
+    assert (found.p50_ms, found.p99_ms) == (6.581, 44.968)
 
 
 def test_answers_other_than_200_are_no_acknowledged_operations() -> None:
@@ -61,7 +63,12 @@ def test_a_load_of_which_nothing_was_acknowledged_has_failed(text: str) -> None:
 
 def test_what_sysbench_printed_is_read() -> None:
     found = parse_sysbench(SYSBENCH)
-    assert (found.operations, found.errors) == (0, 0)
+    assert (found.operations, found.errors, found.per_second) == (6231, 0, 6210.62)
+    # sysbench itself says that 95 % took 3.30 ms at most
+    histogram = parse_histogram(SYSBENCH)
+    assert (sum(histogram.values()), percentile(histogram, 0.95)) == (6231, 3.304)
+    # what was asked late is on top
+    assert (found.p50_ms, found.p99_ms) > (percentile(histogram, 0.5), percentile(histogram, 0.99))
 
 
 def test_a_load_that_sysbench_gave_up_has_failed_with_its_words() -> None:
