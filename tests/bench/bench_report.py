@@ -38,8 +38,11 @@ def _about(results: Results) -> str:
         f"- {part}: {about['began']}, commit {about['commit']}, {about['machine']}; {about['plan']}"
         for part, about in results.parts.items()
     ]
+    measured = {row.system for rows in (results.load, results.slow, results.failover) for row in rows}
     systems = [
-        f"- **{about['title']}** ({about['version']}): {about['promise']}." for about in results.systems.values()
+        f"- **{about['title']}** ({about['version']}): {about['promise']}."
+        for system, about in results.systems.items()
+        if system in measured
     ]
     return "\n".join(["## What was measured", "", *lines, "", *systems])
 
