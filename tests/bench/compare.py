@@ -1,6 +1,6 @@
 """`make bench`: this project and its peers, side by side, in one run on this machine.
 
-    make bench                          load, one slow replica, failover: about 40 minutes
+    make bench                          load, one slow replica, failover: about 45 minutes
     make bench QUICK=1                  only INSERTs, by 64 and 256 clients: about 5 minutes
     make bench PARTS="growth idle"      only the project: 1,000,000 writes; ten processes that nobody asks
 
@@ -165,15 +165,17 @@ def run(options: argparse.Namespace, results: Results, say: Callable[[str], None
         "growth": f"{options.writes:,} writes in stretches of {options.stretch_seconds:g} s",
         "idle": f"{options.idle_seconds:g} s",
     }
+    # once: later the load before is our own
+    machine = about_machine(plan.folder)
     for part in (part for part in PARTS if part in options.parts):
         about: dict[str, Any] = {
             "began": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             "commit": _commit(),
-            "machine": about_machine(plan.folder),
+            "machine": machine,
             "plan": sizes[part],
         }
         results.begin(part, about)
-        say(f"{part}: {about['machine']}; {about['plan']}")
+        say(f"{part}: {machine}; {about['plan']}")
         if part == "growth":
             measure_growth(results, plan, options.writes, options.stretch_seconds, say, keep)
         elif part == "idle":
