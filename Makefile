@@ -7,7 +7,7 @@ FOLDERS = coordinator timestamp-service metrics-collector cabinet-service seer-s
 
 .DEFAULT_GOAL := help
 .PHONY: help up down clean status logs stop kill start freeze thaw setup venv format lint types quick-tests \
-	slow-tests simulate test-faults test-e2e images-offline bench-failover check test
+	slow-tests simulate test-faults test-e2e images-offline bench bench-failover check test
 
 help:
 	@echo "make up | status | down | clean      start the cluster, look at it, end it, remove its data"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-faults [SEED=…] [MINUTES=10]      real faults on real processes, as root"
 	@echo "make images-offline      base images for docker compose from Debian's packages, as root; prints lines for .env"
 	@echo "make test-e2e      the ten containers, stopped, paused, killed and cut off, as root on an engine of its own"
+	@echo "make bench [QUICK=1] [PARTS=…] [FIGURES=1]      beside one MySQL, semisync, Group Replication and Galera, in one run"
 	@echo "make bench-failover [RUNS=30]      how long writes pause when something fails"
 	@echo "make check | test | format      fast checks; every test there is; format the source"
 	@echo "CLUSTER_DIR=… PORT_OFFSET=… MYSQLD=… PYTHON=…      another cluster, server or Python"
@@ -74,6 +75,12 @@ test-faults: venv
 
 images-offline:
 	@.ci/images-offline
+
+# PARTS: load, slow, failover (these three if it is empty), growth, idle, report. FIGURES=1 writes what README shows. ARGS: compare.py --help.
+bench: venv
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
+	PYTHONPATH=.:coordinator:tests/integration:tests/faults $(RUN)/python tests/bench/compare.py $(PARTS) \
+		$(if $(QUICK),--quick) --out $(if $(FIGURES),tests/bench/figures,.bench) $(ARGS)
 
 RUNS ?= 30
 bench-failover: venv
