@@ -46,7 +46,7 @@ def _executed(rows: Iterable[tuple[int, Batch]]) -> Iterator[Executed]:
         for entry in batch.entries:
             pins = node_sql.pins(entry.timestamp, entry.insert_id, entry.rand_seed)
             now = node_sql.seconds(batch.now_us)
-            yield Executed(entry.timestamp, entry.sql, f"{pins}, timestamp = {now}", entry.rows_affected)
+            yield Executed(entry.timestamp, entry.sql, f"SET {pins}, timestamp = {now}", entry.rows_affected)
 
 
 class PlainMySQL:
