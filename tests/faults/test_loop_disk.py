@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from loop_disk import LoopDisk, NoDisks, loop_disks
+from waiting import wait_until
 
 from cluster_layout import ROOT
 
@@ -73,10 +73,7 @@ def test_a_test_run_that_is_killed_leaves_no_disk_mounted(tmp_path: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, timeout=60, check=False)
     assert done.returncode == -9
-    deadline_s = time.monotonic() + GONE_S
-    while os.path.ismount(place):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+    wait_until(lambda: not os.path.ismount(place), GONE_S)
 
 
 def test_without_root_a_test_fails_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

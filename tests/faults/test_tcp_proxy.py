@@ -4,10 +4,11 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from node_lines import NodeLines, node_lines
+from waiting import wait_until
 
 ANSWER_S = 5.0
 SILENCE_S = 0.2
@@ -71,13 +72,6 @@ def says_nothing(client: socket.socket) -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + ANSWER_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
-
-
 def test_a_healthy_line_hands_on_everything_unchanged(lines: NodeLines) -> None:
     with connect(lines) as client:
         sent = bytes(range(256)) * 20_000
@@ -98,7 +92,7 @@ def test_a_one_way_cut_lets_the_request_arrive_and_holds_the_answer_until_it_is_
         assert client.recv(5) == b"first"
         lines.hold("replica-1", from_node=True)
         client.sendall(b"second")
-        wait_until(lambda: node.heard == b"firstsecond")
+        wait_until(lambda: node.heard == b"firstsecond", ANSWER_S)
         assert says_nothing(client)
         lines.heal("replica-1")
         assert client.recv(6) == b"second"
@@ -170,4 +164,4 @@ def test_a_node_hears_the_last_words_of_a_client_that_went_while_the_line_was_he
         client.sendall(b"last words")
     assert node.ended == 0
     lines.heal("replica-1")
-    wait_until(lambda: node.heard == b"xlast words" and node.ended == 1)
+    wait_until(lambda: node.heard == b"xlast words" and node.ended == 1, ANSWER_S)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from free_ports import free_ports
 from local_mysqld import local_mysqld
 from node_probe import MySqlNodeProbe, NodeAddress, ProbeAnswer, ProbeError
+from waiting import wait_until
 
 from local_process import LocalProcess, is_frozen
 from mysql_server import fill_in, names_in, remove_stale_socket
@@ -68,7 +69,7 @@ class MySqlServer:
             with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):  # not yet
                 client.connect(str(self.socket))
                 return
-            time.sleep(0.05)
+            time.sleep(0.05)  # a starting server tells nobody
         raise AssertionError(self._log.read_text())
 
     def root(self) -> Any:
@@ -90,7 +91,7 @@ class MySqlServer:
         deadline_s = time.monotonic() + 10
         while not is_frozen(LocalProcess("", self._process.pid, 0, leads_session=False)):
             assert time.monotonic() < deadline_s
-            time.sleep(0.001)
+            time.sleep(0.001)  # a process tells nobody that it froze
 
     def kill(self) -> None:
         assert self._process is not None
@@ -144,19 +145,12 @@ async def failure_of(probe: MySqlNodeProbe) -> str:
     return str(caught.value)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + START_TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-
-
 async def ask_until_answered(probe: MySqlNodeProbe) -> ProbeAnswer:
     async with asyncio.timeout(START_TIMEOUT_S):
         while True:
             with contextlib.suppress(ProbeError):  # not yet
                 return await probe.ask()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # a starting server tells nobody
 
 
 async def test_a_node_as_init_sql_leaves_it_answers_with_zeros(server: MySqlServer) -> None:
@@ -200,7 +194,7 @@ async def test_the_run_is_the_same_for_all_connections_and_uptime_grows(server: 
     async with probing() as first, probing() as second:
         earlier = await first.ask()
         assert (await second.ask()).run == earlier.run
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # time must pass to be counted
         assert (await first.ask()).reading.uptime_s > earlier.reading.uptime_s
 
 
@@ -263,7 +257,7 @@ async def test_the_probe_holds_one_connection_and_gives_it_back(server: MySqlSer
             await probe.ask()
         assert connections() == 1
     # The server notices the end a moment later.
-    await asyncio.to_thread(wait_until, lambda: connections() == 0)
+    await asyncio.to_thread(wait_until, lambda: connections() == 0, START_TIMEOUT_S)
 
 
 async def test_nobody_at_the_address_is_a_refused_connection() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pymysql
 import pytest
 from cluster_handle import ClusterHandle, private_cluster
+from waiting import wait_until
 
 from cluster_layout import MEMBERS, NODES, ROOT, SERVICES
 from local_process import SUPERVISOR, find_processes, http_health, mysql_answers
@@ -112,16 +113,11 @@ def test_a_server_that_crashes_is_started_again_and_one_that_is_killed_is_not(tm
         port = one.port("replica-1")
         (crashed,) = servers()
         os.kill(crashed, signal.SIGSEGV)
-        deadline_s = time.monotonic() + 30
-        while not servers() - {crashed} or not mysql_answers(port):
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
+        wait_until(lambda: bool(servers() - {crashed}) and mysql_answers(port), 20)
         assert "is started again" in (tmp_path / "log" / "replica-1.log").read_text()
         (again,) = servers()
         os.kill(again, signal.SIGKILL)
-        while find_processes(tmp_path):
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
+        wait_until(lambda: not find_processes(tmp_path), 10)
         assert not mysql_answers(port)
 
 
@@ -154,10 +150,7 @@ def test_a_test_run_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> N
         # before anything is asserted: leaving the block waits for it
         run.send_signal(signal.SIGKILL)
     assert sorted(names) == ["replica-1", "replica-1" + SUPERVISOR]
-    deadline_s = time.monotonic() + 60
-    while find_processes(tmp_path):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.1)
+    wait_until(lambda: not find_processes(tmp_path), 60)
 
 
 # --- the whole cluster

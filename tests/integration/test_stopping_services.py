@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pytest
 from cluster_handle import ClusterHandle
 from equal_nodes import wait_until_equal
 from free_ports import free_port_offset
+from waiting import wait_until
 
 from cluster_layout import BY_NAME, ROOT, Layout, make_private_folder
 from local_process import http_health
@@ -39,13 +39,6 @@ QUESTIONS = {
 """Of each service: a question, and the status of its own answer. The metrics collector has none that can be held."""
 PLAIN = ("--loop", "asyncio", "--http", "h11")
 """What uvicorn falls back on where a service's requirements name nothing faster."""
-
-
-def until(condition: Callable[[], bool], within_s: float = STATE_S) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 class Answer:
@@ -155,7 +148,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
         def start_one(name: str, *options: str, **settings: str) -> Service:
             started.append(service := Service(name, layout, connections, options, **settings))
-            until(service.is_up, START_S)
+            wait_until(service.is_up, START_S)
             return service
 
         yield start_one
@@ -176,7 +169,7 @@ def test_a_request_in_flight_is_answered_and_new_ones_are_refused_until_then(
     in_flight.begin(path, body)
     kept.health()  # sent later, so what was sent before is in the service's hands
     service.send(signal.SIGTERM)
-    until(service.refuses)
+    wait_until(service.refuses, STATE_S)
     kept.post(path, body)
     assert kept.answer().is_refusal
     assert service.process.poll() is None
@@ -221,7 +214,7 @@ def test_a_held_write_is_answered_at_its_deadline_although_the_coordinator_is_be
     held.post("/query", INSERT)
     service.connection().health()
     service.send(signal.SIGTERM)
-    until(service.refuses)
+    wait_until(service.refuses, STATE_S)
     refused = service.connection()
     refused.post("/query", INSERT)
     answer = refused.answer()
@@ -250,7 +243,7 @@ def test_a_second_signal_ends_it_as_uvicorn_does_and_what_is_cut_off_is_told_wha
     held.post("/query", INSERT)
     service.connection().health()
     service.send(signal.SIGTERM)
-    until(service.refuses)
+    wait_until(service.refuses, STATE_S)
     service.send(signal.SIGTERM)
     answer = held.answer()
     assert (answer.status, answer.body["committed"], answer.headers["retry-after"]) == (503, "unknown", "1")
@@ -276,7 +269,7 @@ def test_a_write_held_for_want_of_a_quorum_is_acknowledged_by_a_coordinator_that
         stop.start()
         afterwards.callback(stop.join)
         try:
-            until(lambda: http_says(cluster, "is being stopped"))
+            wait_until(lambda: http_says(cluster, "is being stopped"), STATE_S)
             for connection in (kept, new):
                 connection.post("/query", INSERT)
                 answer = connection.answer()

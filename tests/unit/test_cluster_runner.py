@@ -7,11 +7,11 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 import cluster_layout
 import local_process
@@ -25,13 +25,7 @@ from runner_console import CannotRun, Progress, locked
 
 INIT_SQL = (ROOT / "mysql-config" / "init.sql").read_text()
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+WITHIN_S = 10
 
 
 @pytest.fixture
@@ -127,7 +121,7 @@ def test_a_zombie_that_nobody_reaps_counts_as_gone(tmp_path: Path, marked: Spawn
     child = marked(WAIT)
     [process] = find_processes(tmp_path)
     os.kill(child.pid, signal.SIGKILL)
-    _until(lambda: is_gone(process))
+    wait_until(lambda: is_gone(process), WITHIN_S)
     assert Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     assert find_processes(tmp_path) == []
 
@@ -142,7 +136,7 @@ def test_a_process_whose_first_thread_has_ended_before_the_others_is_not_gone(tm
     assert child.stdin is not None
     child.stdin.write(b"\n")
     child.stdin.flush()
-    _until(lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    wait_until(lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z", WITHIN_S)
     assert not is_gone(process)
 
 
@@ -150,7 +144,7 @@ def test_a_frozen_process_is_ended_too(tmp_path: Path, marked: Spawn) -> None:
     marked(WAIT)
     [process] = find_processes(tmp_path)
     send(process, signal.SIGSTOP)
-    _until(lambda: is_frozen(process))
+    wait_until(lambda: is_frozen(process), WITHIN_S)
     assert terminate([process], timeout_s=10) == []
     assert is_gone(process)
 
