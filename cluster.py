@@ -134,7 +134,10 @@ class Cluster(ClusterProcesses):
             running = self._running()
             self._terminate([running[name] for name in names if name in running])
         # if the cache is in use, whoever uses it is alive and looks after it
-        with contextlib.suppress(CannotRun), locked(CACHE / "lock", self._progress, wait_s=0):
+        with (
+            contextlib.suppress(CannotRun),
+            locked(CACHE / "lock", self._progress, wait_s=0),
+        ):  # it is in use: see above
             mysql_server.end_orphans(CACHE)
         while left := [process for process in self._found() if not local_process.is_gone(process)]:
             local_process.terminate(left, STOP_S["service"])
@@ -160,7 +163,7 @@ class Cluster(ClusterProcesses):
             if self._found():
                 raise CannotRun("another command has started the cluster again: repeat `make clean`.")
             for folder in layout.folders:
-                shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)  # a folder may not be there
             for file in (layout.record, layout.secrets_file, layout.cluster_dir / "lock"):
                 file.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty: something in it is not ours
@@ -204,7 +207,7 @@ class Cluster(ClusterProcesses):
             while not all(has_effect[number](process) for process in targets):
                 if time.monotonic() > deadline_s:
                     raise CannotRun(f"{number.name} had no effect: look for a disk that does not answer.")
-                time.sleep(0.01)
+                time.sleep(0.01)  # a signal's effect is told to nobody
         return processes
 
     # --- looking

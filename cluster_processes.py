@@ -125,7 +125,7 @@ class ClusterProcesses:
                     raise CannotRun(f"{name} {seen}. The end of {self.layout.log(name)}:\n{self._log_tail(name)}")
             if left:
                 self._progress.waiting(f"waiting for {', '.join(left)}")
-                time.sleep(0.05)
+                time.sleep(0.05)  # a starting process tells nobody: asked again
         self._progress.clear()
 
     def _log_tail(self, name: str) -> str:

@@ -161,7 +161,7 @@ def wait_gone(processes: Iterable[LocalProcess], timeout_s: float) -> list[Local
     deadline_s = time.monotonic() + timeout_s
     left = [process for process in processes if not is_gone(process)]
     while left and time.monotonic() < deadline_s:
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # not all are children: no end is told
         left = [process for process in left if not is_gone(process)]
     return left
 

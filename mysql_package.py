@@ -96,7 +96,7 @@ def unpack_from_apt(server: Path, say: Callable[[str], None]) -> Path:
         say(f"downloading {package} and what it needs")
         archives = apt.download(package)
         new = server.with_name(server.name + ".new")
-        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)  # of a run that was cut short; mostly there is none
         (new / "root").mkdir(parents=True)
         say(f"unpacking {len(archives)} packages into {server}")
         for archive in archives:

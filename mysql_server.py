@@ -123,7 +123,7 @@ def find_mysqld(cache: Path, say: Say) -> Path:
         objection = objection_to(version_of(new / "bin" / "mysqld"))
         if objection:
             raise CannotRun(f"the server that was unpacked into {new} {objection}: {INSTALL}.")
-        shutil.rmtree(server, ignore_errors=True)
+        shutil.rmtree(server, ignore_errors=True)  # of a run that was cut short; mostly there is none
         new.rename(server)
     return unpacked
 
@@ -175,7 +175,7 @@ def template_folder(mysqld: Path, config: Path, init_sql: str, cache: Path, say:
     template.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     end_orphans(cache)
     work = template.parent / "new"
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)  # of a run that was cut short; mostly there is none
     # one for a user's cluster, one for tests with tables of their own: not a new one at every change between them
     made = sorted((path for path in template.parent.iterdir()), key=lambda path: path.stat().st_mtime)
     for old in made[: -TEMPLATES_KEPT + 1]:
@@ -208,7 +208,7 @@ def template_folder(mysqld: Path, config: Path, init_sql: str, cache: Path, say:
 def copy_template(template: Path, data: Path) -> None:
     """A new node's data folder: complete and on disk, or not there."""
     new = data.with_name(data.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was cut short; mostly there is none
     shutil.copytree(template, new)
     new.chmod(0o700)
     for path in (*new.rglob("*"), new):

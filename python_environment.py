@@ -58,12 +58,12 @@ def _identity(python: Path) -> str:
 
 
 def _make(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)  # mostly there is none
     done = subprocess.run(
         [sys.executable, "-m", "venv", folder], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # mostly there is none
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise CannotRun(
             f"{sys.executable} cannot make a virtual environment: install its venv module "

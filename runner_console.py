@@ -57,7 +57,7 @@ def locked(path: Path, progress: Progress, *, wait_s: float = LOCK_WAIT_S) -> It
                 if not has_said:
                     progress.say(f"waiting for another command to end ({path})")
                 has_said = True
-                time.sleep(0.1)
+                time.sleep(0.1)  # a lock with a time limit has no call that waits
                 continue
             # `clean` may have removed the file while we waited for it, and a lock on that holds nobody off
             if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:

@@ -24,5 +24,5 @@ async def in_steps(steps: Generator[None, None, Result]) -> Result:
             result: Result = done.value
             return result
         if time.monotonic_ns() - begun_ns > STEPS_NS:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # others may run between two steps
             begun_ns = time.monotonic_ns()

@@ -172,7 +172,7 @@ class Coordinator:
                 advice = await self.advice.fetch(self.replicator.state.master)
                 crash_point.reach(points.ADVICE_AFTER)
                 self.driver.advise(advice)
-            await asyncio.sleep(self._advice_interval_s)
+            await asyncio.sleep(self._advice_interval_s)  # advice is asked for so often
 
     def _begin(self, work: Coroutine[None, None, None], what: str) -> None:
         """Something that goes on as long as the process."""

@@ -227,7 +227,7 @@ class QueryEndpoint:
                 }
             finally:
                 self._driver.read_finished(leave.node, time.monotonic_ns() - started_ns)
-            await asyncio.sleep(RETRY_READ_S)
+            await asyncio.sleep(RETRY_READ_S)  # the node's connection broke: a moment for the protocol to notice
 
 
 def _read_error(node: str, error: ServerError) -> QueryError:

@@ -205,7 +205,7 @@ class VerificationRun:
         """A schema change does not wait for the end of it."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, LOOK_AROUND_S))
+            await asyncio.sleep(min(left, LOOK_AROUND_S))  # the pause between chunks, in pieces
             self._look_around()
 
     async def _chunk_end(self, table: Table, after: Key | None) -> Key | None:

@@ -75,7 +75,7 @@ class Verifier:
     async def repeat(self, interval_s: float, ended: Callable[[asyncio.Task[None]], None]) -> None:
         """One after another, with a pause in between, for ever."""
         while True:
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(interval_s)  # the pause that was asked for
             if not self.is_running and self._state.phase is Phase.SERVING:
                 self.begin(ended)
 
@@ -89,7 +89,7 @@ class Verifier:
         reason = ""
         for attempt in range(ATTEMPTS):
             if attempt:
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_S)  # what ended the last attempt may need a moment
             run = self._run = self._new_run()
             try:
                 await run.compare()

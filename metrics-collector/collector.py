@@ -72,7 +72,7 @@ class Collector:
         error: str | None = None
         tick = 0
         while True:
-            await asyncio.sleep((self._due_ns(index, tick) - self._clock_ns()) / 1e9)
+            await asyncio.sleep((self._due_ns(index, tick) - self._clock_ns()) / 1e9)  # until the node's next turn
             was, error = error, await self._probe(node_id)
             if error != was:
                 _log.warning("%s: %s", node_id, error or "answers again")

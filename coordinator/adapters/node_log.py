@@ -84,7 +84,7 @@ class NodeLog:
                 except ServerError:
                     removed = 0
                     await self._session.run(["ROLLBACK"], self._timeout_s)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # others may run between two pieces
         async with self._session.lock:
             begin, _ = await self._run(node_sql.LOG_BEGIN)
         return LogTruncated(position_of(begin))

@@ -26,4 +26,4 @@ async def end_all_others(session: MySQLSession, account: str, timeout_s: float, 
     while await end_others(session, account, [session.thread_id], timeout_s):
         if asyncio.get_running_loop().time() > give_up_at:
             raise ConnectionBroken(complaint, sent=False)
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # an ended connection is gone when its thread is: asked again

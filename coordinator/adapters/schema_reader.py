@@ -96,7 +96,7 @@ class SchemaReader:
         reason = "no catalogue of the tables was read in time"
         while time.monotonic_ns() < deadline_ns:
             if self._state.schema_in_flux:
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_S)  # a change under way tells nobody here: looked again
                 continue
             version = self._state.schema_version
             asked_ns = time.monotonic_ns()
@@ -116,7 +116,7 @@ class SchemaReader:
                 # right or not by now: who waits for it looks
                 self._catalogue = catalogue
                 return catalogue
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_S)  # a change under way tells nobody here: looked again
         raise SchemaUnknown(reason)
 
     async def _ask(self, node: str, asked_ns: int) -> dict[str, list[tuple[object, ...]]] | None:

@@ -63,7 +63,7 @@ class TimestampClient:
     async def _until_it_answers(self, url: str) -> None:
         """For one number, which nobody uses: they are plenty."""
         while url in self.errors:
-            await asyncio.sleep(ASK_AGAIN_S)
+            await asyncio.sleep(ASK_AGAIN_S)  # not to load a server that is in trouble
             await self._call(url, count=1, after=0)
 
     async def close(self) -> None:

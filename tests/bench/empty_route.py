@@ -70,7 +70,7 @@ def running_route(folder: Path, with_proxy: bool) -> Iterator[RunningSystem]:
         while local_process.http_health(port) is None:
             if local_process.is_gone(process) or time.monotonic() > deadline_s:
                 raise CannotRun(f"the empty route does not answer: {kept / NAME}.log")
-            time.sleep(0.05)
+            time.sleep(0.05)  # a starting server tells nobody
         yield system
 
 

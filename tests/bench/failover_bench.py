@@ -50,7 +50,7 @@ while True:
     ended = time.monotonic_ns()
     if ended - began > 20_000_000:
         print(began, ended, flush=True)
-    time.sleep(0.01)
+    time.sleep(0.01)  # a hundred times a second, not all the time
 """
 
 
@@ -112,18 +112,18 @@ class Bench:
             except httpx.HTTPError:
                 nodes = {}
             assert time.monotonic() < deadline_s, nodes
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # nobody tells: looked again
 
     async def pause(self, fault: Callable[[], Awaitable[None]]) -> Pause:
         """The longest pause that `fault` causes."""
         answers = self._load.record.answers
-        await asyncio.sleep(GO_ON_S)
+        await asyncio.sleep(GO_ON_S)  # what was before the fault is looked at, too
         first = max(0, len(answers) - 200)
         began_ns = time.monotonic_ns()
         await fault()
         deadline_s = time.monotonic() + STATE_S
         while True:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # the load is not made to be listened to
             times = sorted(each.answered_ns for each in answers[first:] if each.status == 200)
             gaps = [(later - earlier, earlier, later) for earlier, later in pairwise(times) if later >= began_ns]
             longest = max(gaps, default=(0, 0, 0))
@@ -182,7 +182,7 @@ class Bench:
         began_ns = time.monotonic_ns()
         starting = asyncio.create_task(asyncio.to_thread(self._cluster.start, "coordinator"))
         while not any(each.status == 200 and each.answered_ns > began_ns for each in answers[-50:]):  # noqa: ASYNC110 (nobody tells)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # the load is not made to be listened to
         ended_ns = time.monotonic_ns()
         await starting
         return Pause((ended_ns - began_ns) / 1e6, self._disk.longest_ms(began_ns, ended_ns))
@@ -214,7 +214,7 @@ async def measure(cluster: ClusterHandle, name: str, runs: int, clients: int, di
     pauses = []
     for _ in range(runs):
         await bench.until_level()
-        await asyncio.sleep(APART_S)
+        await asyncio.sleep(APART_S)  # see there
         pauses.append(await CASES[name](bench))
     await bench.until_level()
     load.stop()
@@ -233,7 +233,7 @@ async def starve(cluster: ClusterHandle, clients: int, disk: DiskProbe) -> None:
     busy = [await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass") for _ in range(count)]
     try:
         running = asyncio.create_task(load.run())
-        await asyncio.sleep(STARVE_S)
+        await asyncio.sleep(STARVE_S)  # so long it starves
         load.stop()
         record = await running
     finally:

@@ -117,7 +117,7 @@ def data_template(folder: Path, system: GaleraSystem) -> Path:
     if template.exists():
         return template
     new = template.with_name(template.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was cut short; mostly there is none
     install = ["--no-defaults", f"--datadir={new}", "--auth-root-authentication-method=normal", "--skip-test-db"]
     user = [f"--user={SERVER_USER}"] if SERVER_USER else []
     done = subprocess.run(

@@ -41,18 +41,18 @@ async def waited_ms(cluster: FaultCluster, workload: Workload, chance: random.Ra
     gap_s, stay_s = chance.uniform(0.2, 1.5), chance.uniform(3.0, 8.0)
     for name in names:
         await asyncio.to_thread(cluster.lines.hold, name, to_node=True, from_node=True)
-        await asyncio.sleep(gap_s)
-    await asyncio.sleep(stay_s)
+        await asyncio.sleep(gap_s)  # one link after the other
+    await asyncio.sleep(stay_s)  # so long they stay cut
     reachable_ns = 0
     for place, name in enumerate(chance.sample(names, len(names)), 1):
         await asyncio.to_thread(cluster.lines.heal, name)
         if len(names) - place == AWAY_MAX:
             reachable_ns = time.monotonic_ns()
-        await asyncio.sleep(gap_s)
+        await asyncio.sleep(gap_s)  # one link after the other
     deadline_s = time.monotonic() + WAIT_S
     while not (again_ns := acknowledged_after(workload, reachable_ns)):
         assert time.monotonic() < deadline_s, "no write is acknowledged"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # the load is not made to be listened to
     return (again_ns - reachable_ns) / 1e6
 
 
@@ -65,7 +65,7 @@ async def measure(cluster: FaultCluster, runs: int, seed: int) -> list[float]:
         workload = Workload(cluster.handle.port("coordinator"), keys, f"{seed}/{number}", 16)
         running = asyncio.create_task(workload.run())
         try:
-            await asyncio.sleep(CALM_S)
+            await asyncio.sleep(CALM_S)  # writes go on undisturbed before a cut
             found.append(await waited_ms(cluster, workload, chance))
             print(f"run {number}: {found[-1]:,.0f} ms", flush=True)
         finally:

@@ -97,8 +97,8 @@ def measure_idle(results: Results, plan: Plan, seconds: float, say: Say) -> None
 
 def _percent_of_a_core(folder: Path, seconds: float) -> dict[str, float]:
     """By process; a node's supervisor counts as its server."""
-    time.sleep(SETTLE_S)
+    time.sleep(SETTLE_S)  # what the start left to do is none of it
     before, began_s = costs_so_far(folder), time.monotonic()
-    time.sleep(seconds)
+    time.sleep(seconds)  # so long it is measured
     spent = costs_between(before, costs_so_far(folder), lambda name: name.removesuffix(SUPERVISOR))
     return {name: 100 * cpu_s / (time.monotonic() - began_s) for name, cpu_s in spent.cpu_s.items()}

@@ -95,7 +95,7 @@ class MySQLSystem(RunningSystem):
         deadline_s = time.monotonic() + START_S
         while True:
             seen: object = None
-            with contextlib.suppress(pymysql.MySQLError):
+            with contextlib.suppress(pymysql.MySQLError):  # it does not answer yet
                 seen = rows = self.root(place, sql)
                 if wanted(rows):
                     return
@@ -103,7 +103,7 @@ class MySQLSystem(RunningSystem):
                 log = self.layout.log(NODES[place].name)
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
                 raise CannotRun(f"{NODES[place].name}: {sql} gave {seen}, not what was waited for. {log}:\n{tail}")
-            time.sleep(0.1)
+            time.sleep(0.1)  # nobody tells: looked again
 
     def wait_until_they_answer(self) -> None:
         for place in range(len(self._processes)):

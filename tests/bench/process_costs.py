@@ -84,7 +84,7 @@ def wait_until_calm(folder: Path) -> Snapshot:
     deadline_s = time.monotonic() + CALM_S_MAX
     seen = costs_so_far(folder)
     while True:
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # the time that the use is measured over
         now = costs_so_far(folder)
         used = costs_between(seen, now, lambda _: "all").cpu_s.get("all", 0.0)
         if used < CALM_CORES * LOOK_S or time.monotonic() > deadline_s:

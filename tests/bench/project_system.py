@@ -73,7 +73,7 @@ class ProjectSystem(RunningSystem):
                     return
                 self._client.post("/switchover", json={"to": NODES[0].name})
             assert time.monotonic() < deadline_s, f"not level after {LEVEL_S:.0f} s: {status}"
-            time.sleep(0.05)
+            time.sleep(0.05)  # nobody tells: looked again
 
     @contextlib.contextmanager
     def delayed(self, delay_ms: float) -> Iterator[None]:

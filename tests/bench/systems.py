@@ -119,7 +119,7 @@ def emptied(folder: Path) -> Path:
     folder = folder.resolve()
     left = find_processes(folder)
     assert left == [], f"{folder} is in use by pid {left[0].pid}"
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)  # there may be none
     folder.mkdir(parents=True)
     return folder
 
@@ -138,4 +138,4 @@ def kept_folder(folder: Path) -> Iterator[Path]:
         keeper.stdin.close()
         status, left = keeper.wait(KEEPER_END_S), find_processes(folder)
         assert (status, left) == (0, []), f"what ran in {folder} was not ended"
-        shutil.rmtree(folder / "data", ignore_errors=True)
+        shutil.rmtree(folder / "data", ignore_errors=True)  # there may be none, and room is all that is wanted

@@ -527,7 +527,7 @@ async def test_past_its_deadline_a_write_under_way_is_unknown_and_one_that_waite
     async with cluster.run(REQUEST_DEADLINE_MS="300") as client:
         cluster.nodes["mysql-master"].hangs_on = (ExecuteBatch,)
         under_way = asyncio.create_task(query(client, INSERT))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # until the first is under way
         waiting = asyncio.create_task(query(client, "INSERT INTO users (name) VALUES ('Bob')"))
         assert error_in(await under_way) == (503, "unavailable", "unknown", None, None)
         assert "look before you repeat it" in (await under_way).json()["message"]
@@ -574,7 +574,7 @@ async def test_health_does_not_waver_while_the_timestamp_servers_do_not_answer(c
         seen = []
         for _ in range(50):
             seen.append((await client.get("/health")).status_code)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # fifty looks over half a second
         assert set(seen) == {503}
 
 

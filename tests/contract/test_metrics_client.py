@@ -141,7 +141,7 @@ async def test_a_hundred_callers_of_a_frozen_collector_wait_one_time_out_togethe
 async def test_an_answer_that_drips_is_cut_off_by_the_same_deadline() -> None:
     async def drip() -> AsyncIterator[bytes]:
         while True:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # slowly
             yield b" "
 
     async def dripping(request: httpx.Request) -> httpx.Response:

@@ -74,11 +74,11 @@ async def answer_to(app: Any, body: bytes, cuts: list[float], is_cut_off: bool) 
     sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as a real server takes one
         return arriving.pop(0) if arriving else {"type": "http.disconnect"}
 
     async def send(message: MutableMapping[str, Any]) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as a real server takes one
         sent.append(message)
 
     scope = {

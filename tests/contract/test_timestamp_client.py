@@ -85,7 +85,7 @@ async def test_a_server_that_answers_again_gets_its_turns_again() -> None:
         servers[0].hangs = False
         async with asyncio.timeout(10):
             while client.errors:  # noqa: ASYNC110 (nobody tells that it was asked again)
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # see above
         before = servers[0].asked
         for _ in range(6):
             await client.fetch(1, 0)

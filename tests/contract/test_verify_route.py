@@ -115,14 +115,14 @@ async def test_one_comparison_at_a_time_whose_progress_can_be_seen(
     assert (begun["running"], begun["message"]) == (True, "a comparison is under way")
     async with asyncio.timeout(5):
         while not (body := checked(await client.get("/verify")))["progress"]["nodes"]:  # noqa: ASYNC110 (the route is what is asked)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # see above
     assert body["progress"]["nodes"] == list(NAMES)
     refused = checked(await client.post("/verify"), 409)
     assert (refused["success"], refused["message"]) == (False, "a comparison is under way")
     cluster.comparisons_go_on.set()
     async with asyncio.timeout(5):
         while checked(await client.get("/verify"))["running"]:  # noqa: ASYNC110 (the route is what is asked)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # see above
     assert checked(await client.get("/verify"))["last"]["outcome"] == "equal"
 
 
@@ -133,7 +133,7 @@ async def test_whoever_waits_for_a_comparison_is_sent_away_when_the_coordinator_
     waiting = asyncio.create_task(client.post("/verify", json={"wait": True}))
     async with asyncio.timeout(5):
         while not checked(await client.get("/verify"))["running"]:  # noqa: ASYNC110 (the route is what is asked)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # see above
     assert not waiting.done()
     sys.modules["coordinator_main"].application.stop_waiting()
     async with asyncio.timeout(5):
@@ -174,7 +174,7 @@ async def test_what_came_in_between_is_said_and_no_comparison_is_called_equal_th
 async def test_comparisons_go_on_by_themselves_where_that_is_wanted(cluster: InProcessCluster) -> None:
     async with cluster.run(VERIFY_INTERVAL_S="1") as client, asyncio.timeout(10):
         while checked(await client.get("/verify"))["last"] is None:  # noqa: ASYNC110 (the route is what is asked)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # see above
 
 
 @pytest.mark.parametrize("body", ['{"wait": 3}', '{"now": true}', "[]"])

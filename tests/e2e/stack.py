@@ -251,14 +251,14 @@ class Stack:
         deadline_s = time.monotonic() + within_s
         while trouble := self.trouble():
             assert time.monotonic() < deadline_s, f"not well after {within_s} s: {trouble}"
-            time.sleep(0.05)
+            time.sleep(0.05)  # nobody tells: looked again
 
     def wait_until_healthy(self, within_s: float = WELL_S) -> None:
         """Until the engine's own health checks say so of all ten."""
         deadline_s = time.monotonic() + within_s
         while sick := {name: row["Status"] for name, row in self.rows().items() if "(healthy)" not in row["Status"]}:
             assert time.monotonic() < deadline_s, f"not healthy after {within_s} s: {sick}"
-            time.sleep(0.1)
+            time.sleep(0.1)  # nobody tells: looked again
 
     def make_master(self, name: str) -> None:
         if self.status()["current_master"] != name:

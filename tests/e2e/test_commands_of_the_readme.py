@@ -40,7 +40,7 @@ def test_the_failover_demo_works_as_written(stack: Stack) -> None:
                 done.append((found[1], found[2]))
                 stack.compose(found[1], found[2])
             elif step.startswith("sleep "):
-                time.sleep(float(step.split()[1]))
+                time.sleep(float(step.split()[1]))  # the README says so
             else:
                 answers.append(run(stack, step))
                 check_shape(step, answers[-1])

@@ -25,7 +25,7 @@ def wait_until_missed(stack: Stack, node: str) -> None:
     deadline_s = time.monotonic() + NOTICED_S
     while (status := stack.status())["nodes"][node]["state"] == "level" or status["current_master"] in (None, node):
         assert time.monotonic() < deadline_s, f"nobody missed {node}: {status}"
-        time.sleep(0.02)
+        time.sleep(0.02)  # nobody tells: looked again
 
 
 async def suffer(stack: Stack, load: Load, name: str, fault: Fault) -> None:
@@ -41,7 +41,7 @@ async def suffer(stack: Stack, load: Load, name: str, fault: Fault) -> None:
         assert not await asyncio.to_thread(stack.is_reachable, name), f"{fault.name} did not harm {name}"
     if name != "coordinator":
         await acknowledged_more(load, 100, within_s=GOES_ON_S)
-    await asyncio.sleep(fault.holds_s - (time.monotonic() - began))
+    await asyncio.sleep(fault.holds_s - (time.monotonic() - began))  # so long the fault holds
     await asyncio.to_thread(fault.undo, stack, name)
     await asyncio.to_thread(stack.wait_until_well)
     await acknowledged_more(load, 100, within_s=GOES_ON_S)

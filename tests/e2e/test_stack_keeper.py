@@ -37,16 +37,16 @@ def test_a_killed_test_run_leaves_no_container_and_no_volume(stack: Stack, wait_
     assert run.stdout is not None
     with run.stdin, run.stdout:
         assert run.stdout.readline() == "up\n"
-        time.sleep(wait_s)
+        time.sleep(wait_s)  # it is killed at different moments
         assert left(stack, environment["COMPOSE_PROJECT_NAME"])
         run.send_signal(signal.SIGKILL)
         run.wait()
         deadline_s = time.monotonic() + GONE_S
         while still_there := left(stack, environment["COMPOSE_PROJECT_NAME"]):
             assert time.monotonic() < deadline_s, still_there
-            time.sleep(0.1)
+            time.sleep(0.1)  # the keeper tells nobody
         # nothing comes up behind the keeper's back
-        time.sleep(1.0)
+        time.sleep(1.0)  # nothing is to happen: that takes a while to see
         assert not left(stack, environment["COMPOSE_PROJECT_NAME"])
 
 

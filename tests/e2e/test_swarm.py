@@ -42,7 +42,7 @@ def forget(swarm: Stack) -> None:
     deadline_s = time.monotonic() + GONE_S
     while names(swarm, "ps", "--all", "--quiet", *ours):
         assert time.monotonic() < deadline_s, "containers of the swarm are left"
-        time.sleep(0.2)
+        time.sleep(0.2)  # the swarm tells nobody: asked again
     volumes = names(swarm, "volume", "ls", "--quiet", *ours)
     if volumes:
         swarm.command("docker", "volume", "rm", *volumes)
@@ -82,7 +82,7 @@ def wait_until_level() -> None:
         if len(nodes) == len(NODES) and all(node["state"] == "level" and node["member"] for node in nodes.values()):
             return
         assert time.monotonic() < deadline_s, f"not level: {nodes}"
-        time.sleep(0.2)
+        time.sleep(0.2)  # the swarm tells nobody: asked again
 
 
 def master_and_epoch() -> tuple[str, int]:
@@ -126,12 +126,12 @@ async def test_a_stack_outlives_its_master_and_being_removed_and_deployed_again(
     deadline_s = time.monotonic() + GONE_S
     while names(swarm, "ps", "--all", "--quiet", "--filter", f"label=com.docker.stack.namespace={NAME}"):
         assert time.monotonic() < deadline_s, "the stack was not removed"
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # the swarm tells nobody: asked again
     assert ask("GET", "/status") is None
     # its network is removed a moment after its containers
     while f"{NAME}_db-network" in names(swarm, "network", "ls", "--format", "{{.Name}}"):
         assert time.monotonic() < deadline_s, "the stack's network was not removed"
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # the swarm tells nobody: asked again
     deploy(swarm)
     wait_until_level()
     assert rows() == len(record.acknowledged)

@@ -52,7 +52,7 @@ async def test_a_master_that_is_paused_for_longer_than_any_time_out_comes_back_a
         await asyncio.to_thread(pause, stack, ORIGINAL)
         began = time.monotonic()
         await acknowledged_more(load, 300, within_s=GOES_ON_S)
-        await asyncio.sleep(AWAY_S - (time.monotonic() - began))
+        await asyncio.sleep(AWAY_S - (time.monotonic() - began))  # so long it is away
         status = await asyncio.to_thread(stack.status)
         assert status["current_master"] in NODE_NAMES[1:]
         assert status["epoch"] > epoch

@@ -59,7 +59,7 @@ class BareMySQL:
         while not mysql_answers(self._files.port):
             assert self._process.poll() is None, self._files.log.read_text()
             assert time.monotonic() < deadline_s, self._files.log.read_text()
-            time.sleep(0.05)
+            time.sleep(0.05)  # a starting server tells nobody
 
     def kill(self) -> None:
         if self._process is not None:

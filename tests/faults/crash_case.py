@@ -74,7 +74,7 @@ class Reader:
                 if status == 200 and body["data"] != [{"email": newest.marker}]:
                     self.stale.append(f"{newest.marker} was acknowledged before, and read as {body['data']}")
             if status != 200:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # a moment before the next try
         connection.close()
 
 
@@ -88,7 +88,7 @@ def state_of(pid: int) -> str:
 async def until_state(pid: int, wanted: str, within_s: float = 10.0) -> None:
     async with asyncio.timeout(within_s):
         while state_of(pid) not in wanted.split("|"):  # noqa: ASYNC110 (a process tells nobody that it froze)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # see above
 
 
 def line_in(mark: Path) -> str:
@@ -99,7 +99,7 @@ def line_in(mark: Path) -> str:
 
 async def line_to_come(mark: Path) -> str:
     while not (line := line_in(mark)):  # noqa: ASYNC110 (nor that it is about to die)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # see above
     return line
 
 
@@ -111,7 +111,7 @@ def wait_until_all_are_level(cluster: ClusterHandle, within_s: float) -> None:
         if all((node["state"], node["member"]) == ("level", True) for node in nodes):
             return
         assert time.monotonic() < deadline_s, f"after {within_s} s not all nodes are level members: {nodes}"
-        time.sleep(0.02)
+        time.sleep(0.02)  # a moment before the next try
 
 
 class CrashCase:
@@ -232,7 +232,7 @@ class CrashCase:
                 answers = {name: (await name.query("SELECT 1 AS one"))[0] for name in (first, second)}
                 if sorted(answers.values()) == [200, 503]:
                     break
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # a moment before the next try
         for one, read_status in answers.items():
             if read_status == 503:
                 print(f"after {self.point}, the {'first' if one is first else 'second'} coordinator refuses")

@@ -24,7 +24,7 @@ def _relative(path: Path) -> str:
 
 def keep(folder: Path, cluster: FaultCluster, history: History, schedule: str, reason: str, replay: str) -> str:
     """Save all there is; answers with what to tell a person."""
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run; there may be none
     folder.mkdir(parents=True)
     (folder / "reason.txt").write_text(reason + "\n")
     (folder / "schedule.txt").write_text(f"{replay}\n{schedule}\n")

@@ -66,13 +66,13 @@ def _swizzle(cluster: FaultCluster, struck: Struck) -> None:
     """Links are cut one by one, and healed one by one in another order: FoundationDB found its deepest faults so."""
     for name in reversed(struck.names):
         cluster.lines.hold(name, to_node=True, from_node=True)
-        time.sleep(struck.fault.seconds / len(struck.names) / 2)
+        time.sleep(struck.fault.seconds / len(struck.names) / 2)  # one link after the other
 
 
 def _unswizzle(cluster: FaultCluster, struck: Struck) -> None:
     for name in struck.names:
         cluster.lines.heal(name)
-        time.sleep(struck.fault.seconds / len(struck.names) / 2)
+        time.sleep(struck.fault.seconds / len(struck.names) / 2)  # one link after the other
 
 
 def _fill(cluster: FaultCluster, struck: Struck) -> None:

@@ -129,7 +129,7 @@ class FaultCluster:
                 changed_s, seen = time.monotonic(), now
             assert time.monotonic() - changed_s < STANDSTILL_S, f"for {STANDSTILL_S:.0f} s nothing changed: {seen}"
             assert time.monotonic() < deadline_s, f"not level after {LEVEL_S_MAX:.0f} s: {seen}"
-            time.sleep(0.1)
+            time.sleep(0.1)  # nobody tells: looked again
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ class LoopDisk:
             except AssertionError:
                 if time.monotonic() > deadline_s:
                     raise
-                time.sleep(0.05)
+                time.sleep(0.05)  # who still holds it tells nobody: tried again
 
     def replace(self) -> None:
         """The disk is lost, and a new one is put in."""
@@ -122,7 +122,7 @@ class LoopDisk:
                 if self._image.stat().st_mtime_ns == before_ns:
                     return
             assert time.monotonic() < deadline_s, f"{self._image} never comes to rest: is a writer not frozen?"
-            time.sleep(0.005)
+            time.sleep(0.005)  # a file at rest is known by looking twice
 
     @property
     def has_copy(self) -> bool:

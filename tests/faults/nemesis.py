@@ -85,7 +85,7 @@ async def _run_statements(cluster: FaultCluster, statements: list[str]) -> None:
             if status in (200, 409) or body.get("error", {}).get("errno") in HAPPENED_BEFORE_ERRNOS:
                 break
             assert time.monotonic() < deadline_s, f"{sql[:80]}: {status} {body}"
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # a moment before the next try
     connection.close()
 
 
@@ -94,7 +94,7 @@ async def _acknowledged_more(workload: Workload, writes: int) -> None:
     try:
         async with asyncio.timeout(WRITES_AGAIN_S):
             while workload.acknowledged < target:  # noqa: ASYNC110 (the load is not made for tests to listen to)
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # see above
     except TimeoutError:
         raise Anomalous(f"no {writes} writes were acknowledged within {WRITES_AGAIN_S} s") from None
 
@@ -106,7 +106,7 @@ async def _strike(cluster: FaultCluster, planned: Round, report: RoundReport) ->
         struck.append(await asyncio.to_thread(fault_actions.strike, cluster, fault))
         report.struck.append(str(struck[-1]))
         is_last = number == len(planned.faults) - 1
-        await asyncio.sleep(fault.seconds if is_last else fault.seconds * OVERLAP_SHARE)
+        await asyncio.sleep(fault.seconds if is_last else fault.seconds * OVERLAP_SHARE)  # so long the fault holds
     may_be_down = {name for each in struck if each.fault.name in MAY_END_PROCESSES for name in each.names}
     _nobody_ended_by_itself(cluster, may_be_down)
     for each in struck:

@@ -49,7 +49,7 @@ class SchemaWorkload:
                 await self._drop(client, self._chance.choice(known))
             else:
                 await self._add(client)
-            await asyncio.sleep(2 * PAUSE_S * self._chance.random())
+            await asyncio.sleep(2 * PAUSE_S * self._chance.random())  # the load's own pace
         client.close()
 
     async def _add(self, client: Client) -> None:

@@ -72,7 +72,7 @@ class Growth:
         target = len(self.acknowledged) + rows
         async with asyncio.timeout(REFUSAL_S):
             while len(self.acknowledged) < target:  # noqa: ASYNC110 (the load is not made for tests to listen to)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # the load and the cluster tell nobody: looked again
 
 
 def sizes_in(folder: Path) -> set[int]:
@@ -120,7 +120,7 @@ async def wait_until_it_left_the_quorum(cluster: FaultCluster, node: str) -> Non
             status = await asyncio.to_thread(cluster.status)
             if status and status["current_master"] not in (None, node) and status["nodes"][node]["state"] != "level":
                 return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the load and the cluster tell nobody: looked again
 
 
 LOG_GROWS = f"'{'x' * ELEMENTS_BYTES}'"

@@ -202,7 +202,8 @@ class Workload:
             outcome = await self._one(connection, process, self._choose(chance))
             if outcome is Outcome.INFO:
                 process = self._new_process()
-            await asyncio.sleep(REFUSED_PAUSE_S if outcome is not Outcome.OK else 2 * self.pause_s * chance.random())
+            pause_s = 2 * self.pause_s * chance.random() if outcome is Outcome.OK else REFUSED_PAUSE_S
+            await asyncio.sleep(pause_s)  # the load's own pace
         connection.close()
 
     def _new_process(self) -> int:

@@ -174,4 +174,4 @@ def private_cluster(
         left = find_processes(handle.folder)
         assert (status, left) == (0, []), f"the cluster in {handle.folder} was not taken down"
         # 100 MB a node; never under a living server, which would fill the disk with its complaints. The logs stay.
-        shutil.rmtree(handle.folder / "data", ignore_errors=True)
+        shutil.rmtree(handle.folder / "data", ignore_errors=True)  # there may be none, and room is all that is wanted

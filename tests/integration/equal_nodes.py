@@ -54,7 +54,7 @@ def wait_until_equal(cluster: OpenCluster, within_s: float, nodes: Iterable[str]
             assert all(each == made[0] for each in made), f"the tables differ: {made}"
             return took_s
         assert time.monotonic() - began < within_s, f"after {within_s} s the nodes differ: {logs} {applied} {tables}"
-        time.sleep(0.02)
+        time.sleep(0.02)  # nobody tells: looked again
 
 
 def check_record(cluster: OpenCluster, record: Record, label: str) -> None:

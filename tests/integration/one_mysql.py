@@ -78,7 +78,7 @@ class OneMySQL:
         deadline_s = time.monotonic() + 10
         while self.root(f"SELECT id FROM information_schema.processlist WHERE user = '{user}'"):
             assert time.monotonic() < deadline_s, f"connections of {user} do not end"
-            time.sleep(0.005)
+            time.sleep(0.005)  # an ended connection is gone when its thread is: asked again
 
     def reset(self) -> None:
         """The state that init.sql leaves, with an empty table `things` beside it."""
@@ -158,7 +158,7 @@ def one_mysql(folder: Path, *, config: Path = CONFIG, server_id: int = 1) -> Ite
         while not mysql_answers(files.port):
             assert process.poll() is None, files.log.read_text()
             assert time.monotonic() < deadline_s, files.log.read_text()
-            time.sleep(0.05)
+            time.sleep(0.05)  # a starting server tells nobody
         server = OneMySQL(files, passwords)
         server.root(THINGS)
         yield server

@@ -132,5 +132,5 @@ class Load:
             status, body = await connection.query(f"INSERT INTO users ({columns}) VALUES ({values}, '{marker}')")
             self.record.answers.append(Answered(marker, status, body, sent_ns, time.monotonic_ns()))
             if status == 0:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # nobody listens: a moment before the next try
         connection.close()

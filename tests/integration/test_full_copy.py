@@ -39,7 +39,7 @@ def wait_for(cluster: ClusterHandle, name: str, *states: str, is_member: bool | 
             if seen["state"] in states and is_member in (None, seen["member"]):
                 return
         assert time.monotonic() < deadline_s, node_status(cluster, name)
-        time.sleep(0.02)
+        time.sleep(0.02)  # nobody tells: looked again
 
 
 def leave_behind(cluster: ClusterHandle, name: str) -> None:
@@ -77,7 +77,7 @@ async def test_the_log_of_every_node_stays_bounded_under_load(small_log: Cluster
         if all(size < 3 << 20 for size in sizes.values()):
             break
         assert time.monotonic() < deadline_s, sizes
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # nobody tells: looked again
     assert written > 4 << 20
 
 

@@ -43,7 +43,7 @@ async def test_of_20_000_inserts_of_64_clients_exactly_the_acknowledged_are_on_a
 async def test_nodes_are_equal_100_ms_after_the_last_write(cluster: ClusterHandle) -> None:
     load = Load(cluster.port("coordinator"), 8, "flush", count=200)
     record = await load.run()
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # the 100 ms of the name
     wait_until_equal(cluster, within_s=0.001)
     check_record(cluster, record, "flush")
 

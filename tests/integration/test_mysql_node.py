@@ -192,7 +192,7 @@ async def until_statement(server: OneMySQL, like: str) -> int:
             threads = server.root(query)
             if threads:
                 return int(threads[0][0])
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # a statement under way is seen by looking
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ async def until(server: OneMySQL, query: str) -> list[tuple[Any, ...]]:
             rows = await asyncio.to_thread(server.root, query)
             if rows:
                 return rows
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # a statement under way is seen by looking
 
 
 async def cut_in_its_middle(server: OneMySQL, node: MySQLNode, effect: RunSchemaChange) -> None:
@@ -360,7 +360,7 @@ async def test_a_fence_in_the_middle_of_a_long_change_says_truly_whether_it_was_
     )
     sql = "ALTER TABLE a ADD COLUMN c INT NOT NULL DEFAULT 7, ALGORITHM = COPY"
     running = asyncio.create_task(node.carry_out(change(sql)))
-    await asyncio.sleep(after_s)
+    await asyncio.sleep(after_s)  # it is struck at different moments
     has_column = "SELECT COUNT(*) FROM information_schema.columns WHERE table_name = 'a' AND column_name = 'c'"
     async with coordinator(server, 2, "b") as (other, executed_change):
         was_made = server.root(has_column) == [(1,)]

@@ -121,7 +121,7 @@ async def test_a_schema_change_waits_for_a_snapshot_only_until_it_is_closed(
     await snapshot.open(opening())
     await checksum(snapshot, "things")
     change = asyncio.create_task(asyncio.to_thread(server.root, f"ALTER TABLE {DATABASE}.things COMMENT = 'changed'"))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # nothing is to happen: that takes a while to see
     assert not change.done()
     snapshot.close()
     await asyncio.wait_for(change, 10)

@@ -56,7 +56,7 @@ def wait_until_level(cluster: ClusterHandle) -> None:
         if all(level) and status.get("current_master") and status["schema_change"] is None:
             return
         assert time.monotonic() < deadline_s, status
-        time.sleep(0.05)
+        time.sleep(0.05)  # nobody tells: looked again
 
 
 def test_all_usual_changes_are_made_on_every_node_alike(cluster: ClusterHandle) -> None:
@@ -168,7 +168,7 @@ def test_a_change_of_a_million_rows_is_made_once_whatever_is_killed_in_its_middl
             deadline_s = time.monotonic() + MIDDLE_S
             while big.rows_on(watched, UNDER_WAY) == [(0,)]:
                 assert time.monotonic() < deadline_s, "it was never under way"
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # nobody tells: looked again
             await asyncio.to_thread(big.kill, *names)
             await asyncio.to_thread(big.start, *names)
             await sending

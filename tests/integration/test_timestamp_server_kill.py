@@ -64,7 +64,7 @@ class ServerProcess:
                 connection.request("GET", "/health")
                 if connection.getresponse().status == 200:
                     return
-            time.sleep(0.02)
+            time.sleep(0.02)  # nobody tells: looked again
         raise AssertionError(f"not ready after {START_TIMEOUT_S} s: {self._log.read_text()}")
 
     def connection(self) -> http.client.HTTPConnection:
@@ -110,8 +110,8 @@ class History:
 def ask_for_ever(server: ServerProcess, history: History, stop: threading.Event, seed: int) -> None:
     rng = random.Random(seed)
     while not stop.is_set():
-        # the server is killed now and then: ask the next one
-        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(server.connection()) as client:
+        ended = contextlib.suppress(OSError, http.client.HTTPException)  # it is killed now and then: ask the next one
+        with ended, contextlib.closing(server.connection()) as client:
             while not stop.is_set():
                 floor, wanted = history.before_request(), rng.randint(1, 2 * WINDOW)
                 after = max(0, floor + rng.randint(-50, 50))
@@ -178,7 +178,7 @@ def wait_for_more_answers(history: History, count: int) -> None:
     wanted, deadline_s = len(history.ranges) + count, time.monotonic() + START_TIMEOUT_S
     while len(history.ranges) < wanted:
         assert time.monotonic() < deadline_s, f"fewer than {count} answers in {START_TIMEOUT_S} s"
-        time.sleep(0.002)
+        time.sleep(0.002)  # nobody tells: looked again
 
 
 def test_a_second_process_on_the_same_state_folder_ends_with_a_sentence(

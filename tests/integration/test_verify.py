@@ -53,7 +53,7 @@ def wait_until_whole(cluster: ClusterHandle, names: list[str] | None = None) -> 
         if all(node["state"] == "level" and node["member"] for node in wanted):
             return
         assert time.monotonic() < deadline_s, nodes
-        time.sleep(0.02)
+        time.sleep(0.02)  # nobody tells: looked again
 
 
 def log_of(cluster: ClusterHandle) -> str:
@@ -182,7 +182,7 @@ def wait_for_copy(cluster: ClusterHandle, name: str) -> None:
     deadline_s = time.monotonic() + STATE_S
     while status(cluster)["nodes"][name]["state"] != "copying":
         assert time.monotonic() < deadline_s, status(cluster)["nodes"][name]
-        time.sleep(0.01)
+        time.sleep(0.01)  # nobody tells: looked again
 
 
 async def test_a_coordinator_that_dies_after_a_comparison_leaves_the_rebuilding_to_the_next_one(
@@ -198,7 +198,7 @@ async def test_a_coordinator_that_dies_after_a_comparison_leaves_the_rebuilding_
     # said as soon as it is found: on a slow machine it may be a member again before the comparison ends
     while log_of(cluster).count(f"{name} is set aside") == before:
         assert time.monotonic() < deadline_s
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # nobody tells: looked again
     cluster.kill("coordinator")
     cluster.start("coordinator")
     wait_until_whole(cluster)
@@ -219,7 +219,7 @@ def test_a_schema_change_does_not_wait_for_a_comparison_which_begins_again(clust
     deadline_s = time.monotonic() + STATE_S
     while (body := cluster.get("coordinator", "/verify").json())["running"]:
         assert time.monotonic() < deadline_s
-        time.sleep(0.05)
+        time.sleep(0.05)  # nobody tells: looked again
     assert (body["last"]["outcome"], body["last"]["left_out"]) == ("equal", {}), body
     assert body["last"]["timestamp"] > answer.json()["timestamp"] - 1
     assert "the comparison of all rows is begun again: a schema change began" in log_of(cluster)
@@ -236,7 +236,7 @@ async def test_a_comparison_costs_the_clients_little(cluster: ClusterHandle) -> 
             if number % 2:
                 assert (await asyncio.to_thread(verify, cluster))["outcome"] == "equal"
             else:
-                await asyncio.sleep(1.5)
+                await asyncio.sleep(1.5)  # a stretch without a comparison, to compare with
             spans.append((began_ns, time.monotonic_ns(), bool(number % 2)))
 
     record = await under_load(cluster, "cost", act)

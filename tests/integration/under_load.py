@@ -35,4 +35,4 @@ async def acknowledged_more(load: Load, rows: int, within_s: float) -> None:
     target = len(load.record.acknowledged) + rows
     async with asyncio.timeout(within_s):
         while len(load.record.acknowledged) < target:  # noqa: ASYNC110 (the load is not made for tests to listen to)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # see above

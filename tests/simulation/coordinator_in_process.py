@@ -66,7 +66,7 @@ class InProcessNode:
         self.hangs_on: tuple[type, ...] = ()
 
     async def carry_out(self, effect: NodeEffect) -> Reply:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         if isinstance(effect, self.hangs_on):
             await asyncio.Event().wait()
         if self.is_down:
@@ -110,7 +110,7 @@ class InProcessSnapshot:
 
     async def query(self, sql: str) -> StatementResult:
         await self._cluster.comparisons_go_on.wait()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         if "coordinator" not in self._node.model.snapshots:
             raise ConnectionBroken("the connection is closed", sent=False)
         return _result(self._rows(sql))
@@ -145,7 +145,7 @@ class InProcessReader:
         self._cluster, self._node = cluster, node
 
     async def read(self, sql: str, leave_ns: int) -> StatementResult:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         if self._cluster.reads:
             answer = self._cluster.reads[0] if self._cluster.reads_repeat else self._cluster.reads.popleft()
             if isinstance(answer, Exception):
@@ -168,11 +168,11 @@ class InProcessSession:
         self.lock = asyncio.Lock()
 
     async def open(self) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.is_open, self.opened_ns = True, time.monotonic_ns()
 
     async def run(self, statements: list[str], timeout_s: float) -> list[StatementResult]:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self._cluster.schema_readings += 1
         names = {sql: name for name, sql in QUERIES.items()}
         rows = [USERS_ROWS.get(names.get(sql, ""), []) for sql in statements]
@@ -193,7 +193,7 @@ class InProcessTimestamps:
         self._next = 5
 
     async def fetch(self, count: int, after: int) -> TimestampsGranted | TimestampsRefused:
-        await asyncio.sleep(self.delay_s)
+        await asyncio.sleep(self.delay_s)  # as slow as the test wants it
         if self.is_away:
             self.errors["http://127.0.0.1:8001"] = "connection refused"
             return TimestampsRefused("both servers are away")
@@ -208,7 +208,7 @@ class InProcessTimestamps:
 
 class InProcessAdvice:
     async def fetch(self, master: str | None) -> AdviceArrived:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         return AdviceArrived(("replica-1", "replica-2"), ("replica-3", "replica-1"))
 
     async def close(self) -> None:
@@ -271,7 +271,7 @@ async def until_health(client: httpx.AsyncClient, status: int) -> dict[str, Any]
             if response.status_code == status:
                 body: dict[str, Any] = response.json()
                 return body
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # nobody tells: looked again
 
 
 async def until_status(client: httpx.AsyncClient, is_reached: Callable[[dict[str, Any]], bool]) -> None:
@@ -280,4 +280,4 @@ async def until_status(client: httpx.AsyncClient, is_reached: Callable[[dict[str
         while True:
             if is_reached((await client.get("/status")).json()):
                 return
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # nobody tells: looked again

@@ -91,7 +91,7 @@ class Server:
         """A real signal. The loop hears of it through its own pipe."""
         os.kill(os.getpid(), signal.SIGTERM)
         for _ in range(3):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a signal is heard of a turn of the loop later
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ async def test_two_signals_at_the_same_moment_are_two(server: Server) -> None:
     request = await server.request_in_flight()
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)  # a signal is heard of a turn of the loop later
     assert server.told == [signal.SIGTERM]
     server.service.may_answer.set()
     await request
@@ -184,7 +184,7 @@ async def test_after_the_bound_the_server_is_told_although_something_is_in_fligh
     await server.terminate()
     async with asyncio.timeout(5):
         while not server.told:  # noqa: ASYNC110 (a signal handler tells nobody)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # see above
     assert not request.done()
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)

@@ -40,10 +40,10 @@ class StubDriver:
         self.changes_at_once, self.most_changes_at_once = 0, 0
 
     async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.leave_given_ns.append(time.monotonic_ns())
         # others run between the leave and whoever waits for it
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # others run meanwhile
         return self.refusal or ReadAllowed(1, "replica-1", 77)
 
     def read_finished(self, node: str, latency_ns: int) -> None:
@@ -52,7 +52,7 @@ class StubDriver:
     async def write(
         self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int
     ) -> Acknowledge | Refuse | Fail | Stale:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.written.append((sql, inserts, uses_random))
         self.versions.append(schema_version)
         if schema_version and self.stale_answers:
@@ -64,7 +64,7 @@ class StubDriver:
     async def change_schema(self, sql: str) -> Acknowledge | Refuse | Fail | Stale:
         self.changes_at_once += 1
         self.most_changes_at_once = max(self.most_changes_at_once, self.changes_at_once)
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # others run meanwhile
         self.changes_at_once -= 1
         self.written.append((sql, False, False))
         assert self.write_answer is not None
@@ -82,7 +82,7 @@ class StubSchema:
         return None
 
     async def catalogue(self, deadline_ns: int) -> Catalogue:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         if self._unknown is not None:
             raise self._unknown
         self.readings += 1
@@ -98,7 +98,7 @@ class StubReader:
         self.texts: list[str] = []
 
     async def read(self, sql: str, leave_ns: int) -> StatementResult:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.leaves_ns.append(leave_ns)
         self.texts.append(sql)
         answer = self._answers.pop(0)
@@ -124,11 +124,11 @@ async def over_asgi(endpoint: QueryEndpoint, *messages: dict[str, Any]) -> tuple
     arriving, sent = list(messages), []
 
     async def receive() -> dict[str, Any]:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         return arriving.pop(0)
 
     async def send(message: Any) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         sent.append(message)
 
     await endpoint({"type": "http", "method": "POST", "path": "/query"}, receive, send)
@@ -320,7 +320,7 @@ async def test_a_long_text_is_parsed_in_steps_between_which_others_run() -> None
         nonlocal turns
         while not is_done:
             turns += 1
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a turn of the loop, as the real one takes
 
     task = asyncio.create_task(others())
     await endpoint_of(driver).answer(body_of(sql))
@@ -468,7 +468,7 @@ async def test_what_the_server_waits_for_no_longer_is_answered_with_what_is_know
     scope = {"type": "http", "method": "POST", "path": "/query"}
     request = asyncio.create_task(endpoint_of(HangingDriver())(scope, receive, send))
     await has_begun.wait()
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)  # others run meanwhile
     request.cancel()
     await request
     answer = json.loads(sent[1]["body"])

@@ -28,7 +28,7 @@ class Leaves:
         self.finished = 0
 
     async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.given += 1
         return self.refusal or ReadAllowed(1, "replica-1", 7)
 
@@ -48,11 +48,11 @@ class Session:
         self.lock = asyncio.Lock()
 
     async def open(self) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.is_open, self.opened_ns = True, time.monotonic_ns()
 
     async def run(self, statements: Sequence[str], timeout_s: float) -> list[StatementResult]:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # others run meanwhile
         self.readings += 1
         if self._during:
             self._during.pop(0)()
@@ -154,7 +154,7 @@ async def test_without_leave_to_read_the_reason_is_said() -> None:
 async def test_one_reading_serves_all_that_wait_and_none_that_gives_up_ends_it() -> None:
     bench = Bench()
     waiting = [asyncio.create_task(bench.version()) for _ in range(10)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # a turn of the loop, as the real one takes
     waiting[0].cancel()
     answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)
