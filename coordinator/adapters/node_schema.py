@@ -152,7 +152,7 @@ class NodeSchema:
 
     async def _mark(self, effect: RunSchemaChange, fingerprint: str) -> bool:
         """Note the change on the disk under the fence. True: it was noted before, and made."""
-        results = await self._writer.run([*node_sql.begin_change(effect), MARK], self._timeout_s)
+        results = await self._writer.run([node_sql.begin_change(effect), MARK], self._timeout_s)
         mark = Mark(*results[-1].rows[0])
         if mark.timestamp == effect.intent_timestamp:
             await self._writer.run(["ROLLBACK"], self._timeout_s)

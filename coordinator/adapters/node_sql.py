@@ -57,26 +57,21 @@ FAIL = "(SELECT 1 UNION ALL SELECT 2)"
 """Where one value is wanted: GUARD_FAILED_ERRNO."""
 
 
-def guard(epoch: int, owner: str, log_end: Position, applied_timestamp: int | None) -> str:
-    """The assignment that locks the meta row and reads it afresh, and fails unless fence and positions are these. A locking read
-    sees what the lock's former holder committed; and it begins the transaction, because autocommit is off."""
-    applied = "" if applied_timestamp is None else f" AND applied_timestamp = {applied_timestamp}"
-    return (
-        f"@fence = (SELECT IF(epoch = {epoch} AND owner = {quote(owner)}{applied}"
-        f" AND log_epoch = {log_end.epoch} AND log_timestamp = {log_end.timestamp}, 1, {FAIL})"
-        " FROM _replication.meta WHERE id = 1 FOR UPDATE)"
-    )
+def guard(epoch: int, owner: str, log_end: Position | None, applied_timestamp: int | None) -> str:
+    """The assignment that locks the meta row and reads it afresh, and fails unless fence and positions are these (None: wherever
+    that is). A locking read sees what the lock's former holder committed; and it begins the transaction, because autocommit is
+    off."""
+    supposed = f"epoch = {epoch} AND owner = {quote(owner)}"
+    if applied_timestamp is not None:
+        supposed += f" AND applied_timestamp = {applied_timestamp}"
+    if log_end is not None:
+        supposed += f" AND log_epoch = {log_end.epoch} AND log_timestamp = {log_end.timestamp}"
+    return f"@fence = (SELECT IF({supposed}, 1, {FAIL}) FROM _replication.meta WHERE id = 1 FOR UPDATE)"
 
 
-def begin_change(effect: RunSchemaChange) -> list[str]:
+def begin_change(effect: RunSchemaChange) -> str:
     """The log may have grown meanwhile; what is applied may not."""
-    owner = quote(effect.owner)
-    return [
-        "START TRANSACTION",
-        LOCK,
-        f"SELECT IF(epoch = {effect.epoch} AND owner = {owner} AND applied_timestamp = {effect.applied_timestamp}, 1,"
-        f" {FAIL}) FROM _replication.meta WHERE id = 1",
-    ]
+    return f"SET {guard(effect.epoch, effect.owner, None, effect.applied_timestamp)}"
 
 
 def mark_change(timestamp: int, fingerprint: str) -> str:
