@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import httpx
 import pymysql
-from measuring import FAILURES, Plan, Say, described, measure, systems_by_round, warm_up
+from measuring import FAILURES, Plan, Say, described, in_rounds, measure, systems_by_round, warm_up
 from results import HEALTHY, FailoverTime, Results
 from systems import CannotDelay, Door, RunningSystem, SystemKind
 
@@ -75,20 +75,14 @@ def under(system: RunningSystem, condition: str) -> contextlib.AbstractContextMa
 
 
 def measure_slow(results: Results, kinds: Sequence[SystemKind], plan: Plan, say: Say, keep: Callable[[], None]) -> None:
+    def measure_system(system: RunningSystem, kind: SystemKind, number: int) -> None:
+        # in another order each round: what gets faster while it runs must not look like a slow replica's doing
+        first = number % len(CONDITIONS)
+        for condition in (*CONDITIONS[first:], *CONDITIONS[:first], LAST):
+            _measure_condition(results, system, kind, condition, number, plan, say)
+
     with_replicas = [kind for kind in kinds if kind.has_replicas]
-    for number, kind in systems_by_round(with_replicas, plan.rounds):
-        say(f"one replica slow, round {number + 1} of {plan.rounds}: {kind.title}")
-        try:
-            with kind.start(plan.folder / kind.name, True) as system:
-                warm_up(system, kind)
-                # in another order each round: what gets faster while it runs must not look like a slow replica's doing
-                first = number % len(CONDITIONS)
-                for condition in (*CONDITIONS[first:], *CONDITIONS[:first], LAST):
-                    _measure_condition(results, system, kind, condition, number, plan, say)
-        except FAILURES as error:
-            say(f"  {kind.title} failed: {error}")
-            results.note("slow", f"{kind.title}, round {number + 1}: {error}")
-        keep()
+    in_rounds("slow", measure_system, results, with_replicas, plan, say, keep, with_proxy=True)
 
 
 def _measure_condition(

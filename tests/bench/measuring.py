@@ -88,24 +88,41 @@ def warm_up(system: RunningSystem, kind: SystemKind) -> None:
     run_load(system.protocol, system.port, kind.works[0], WARM_UP_CLIENTS, WARM_UP_S)
 
 
+def in_rounds(
+    part: str,
+    measure_system: Callable[[RunningSystem, SystemKind, int], None],
+    results: Results,
+    kinds: Sequence[SystemKind],
+    plan: Plan,
+    say: Say,
+    keep: Callable[[], None],
+    *,
+    with_proxy: bool = False,
+) -> None:
+    """Start each system in its turn, warm it up and measure it. `keep` is called after each: what was measured is not lost when a
+    later one hangs."""
+    for number, kind in systems_by_round(kinds, plan.rounds):
+        say(f"{part}, round {number + 1} of {plan.rounds}: {kind.title}")
+        try:
+            with kind.start(plan.folder / kind.name, with_proxy) as system:
+                warm_up(system, kind)
+                measure_system(system, kind, number)
+        except FAILURES as error:
+            say(f"  {kind.title} failed: {error}")
+            results.note(part, f"{kind.title}, round {number + 1}: {error}")
+        keep()
+
+
 def measure_loads(
     results: Results, kinds: Sequence[SystemKind], plan: Plan, say: Say, keep: Callable[[], None]
 ) -> None:
-    """`keep` is called after each system: what was measured is not lost when a later one hangs."""
-    for number, kind in systems_by_round(kinds, plan.rounds):
-        works = [work for work in plan.works if work in kind.works]
-        if not works:
-            continue
-        say(f"round {number + 1} of {plan.rounds}: {kind.title}")
-        try:
-            with kind.start(plan.folder / kind.name, False) as system:
-                warm_up(system, kind)
-                for work in works:
-                    _measure_work(results, system, kind, work, number, plan, say)
-        except FAILURES as error:
-            say(f"  {kind.title} failed: {error}")
-            results.note("load", f"{kind.title}, round {number + 1}: {error}")
-        keep()
+    def measure_system(system: RunningSystem, kind: SystemKind, number: int) -> None:
+        for work in plan.works:
+            if work in kind.works:
+                _measure_work(results, system, kind, work, number, plan, say)
+
+    asked = [kind for kind in kinds if set(plan.works) & set(kind.works)]
+    in_rounds("load", measure_system, results, asked, plan, say, keep)
 
 
 def _measure_work(

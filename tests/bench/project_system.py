@@ -14,7 +14,7 @@ from cluster_handle import ClusterHandle, private_cluster
 from free_ports import free_port_offset
 from local_mysqld import local_mysqld
 from node_lines import NodeLines, node_lines
-from systems import Door, RunningSystem, SystemKind, emptied, short_version
+from systems import INSERT, Door, RunningSystem, SystemKind, emptied, short_version
 
 from cluster_layout import BY_NAME, HOST, NODES
 from local_process import SUPERVISOR
@@ -54,13 +54,7 @@ class ProjectSystem(RunningSystem):
 
     def write_anew(self) -> None:
         """On a connection of its own."""
-        answer = httpx.post(
-            self.handle.url("coordinator") + "/query",
-            json={"query": "INSERT INTO users (name, email) VALUES ('failover', 'failover@example.com')"},
-            timeout=WRITE_S,
-            trust_env=False,
-        )
-        answer.raise_for_status()
+        self.handle.query(INSERT, timeout_s=WRITE_S).raise_for_status()
 
     def wait_until_level(self) -> None:
         """All four are level members, and the first node is the master."""
