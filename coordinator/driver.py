@@ -101,14 +101,23 @@ class Driver:
     # ------------------------------------------------------------------------------------------ outside
 
     async def write(
-        self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int = 0
+        self,
+        sql: str,
+        *,
+        inserts: bool,
+        uses_random: bool,
+        schema_version: int = 0,
+        row_at: int = 0,
+        row_schema: int = 0,
     ) -> Acknowledge | Refuse | Fail | Stale:
         """Resolves when the write's fate is known or its deadline has passed. `schema_version`: of the schema that the text was
-        judged by; 0: it does not rest on it."""
+        judged by; 0: it does not rest on it. `row_at`, `row_schema`: as in a Request."""
         self._last_id += 1
         seed = int.from_bytes(os.urandom(8), "big") >> 4 if uses_random else 0
         deadline_ns = time.monotonic_ns() + self._deadline_ns
-        request = Request(self._last_id, sql, inserts, uses_random, seed, deadline_ns, schema_version=schema_version)
+        request = Request(
+            self._last_id, sql, inserts, uses_random, seed, deadline_ns, False, schema_version, row_at, row_schema
+        )
         return await self._send(request)
 
     async def change_schema(self, sql: str) -> Acknowledge | Refuse | Fail | Stale:

@@ -28,6 +28,7 @@ from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadRefused, Refuse, Stale
 from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
 from statements.schema_judge import judge_in_steps
+from statements.schema_merging import may_merge
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -155,17 +156,30 @@ class QueryEndpoint:
             assert not isinstance(changed, Stale)  # it was sent without a version
             return changed
         text = with_values(statement.text, statement.splices)
+        row_at, row_schema = self._row_at(statement, deadline_ns)
         while True:
             answer = await self._driver.write(
                 text,
                 inserts=statement.inserts,
                 uses_random=statement.uses_random,
                 schema_version=await self._judge(statement, deadline_ns),
+                row_at=row_at,
+                row_schema=row_schema,
             )
             if not isinstance(answer, Stale):
                 return answer
             if time.monotonic_ns() > deadline_ns:
                 raise errors.unavailable("the schema changes all the time", False)
+
+    def _row_at(self, statement: Statement, deadline_ns: int) -> tuple[int, int]:
+        """Where the row begins by which it may be executed together with its like, and by which version of the schema; (0, 0):
+        it may not, or the schema is not at hand, and nobody waits for it."""
+        if statement.plain is None:
+            return 0, 0
+        catalogue = self._schema.at_hand_or_soon(deadline_ns)
+        if catalogue is None or not may_merge(statement.plain, catalogue):
+            return 0, 0
+        return statement.row_at, catalogue.version
 
     async def _write(self, statement: Statement) -> dict[str, object]:
         try:

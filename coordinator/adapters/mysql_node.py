@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from adapters import audit, node_sql
+from adapters.merged_inserts import Merging, Run
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
 from adapters.node_checksums import NodeChecksums
 from adapters.node_copy import NodeCopier
@@ -134,6 +135,7 @@ class MySQLNode:
 
         self._new_schema = schema
         self._schema = schema()
+        self._merging = Merging()
         self._batch_thread: int | None = None
         """The server's number of the connection that has the batch's transaction open."""
         self._handlers: dict[type, Callable[[Any], Awaitable[Reply]]] = {
@@ -209,21 +211,32 @@ class MySQLNode:
         async with self._writer.lock:
             self._batch_thread = self._writer.thread_id
             outcomes: list[Outcome] = []
+            merge_from = 0 if self._merging.begins_batch() else len(effect.requests)
             while True:
                 start = len(outcomes)
+                running = node_sql.run_requests(effect, start, merge_from)
                 results: list[StatementResult] = []
-                disturbance: Outcome | None = None
+                failure: ServerError | None = None
                 try:
-                    await self._writer.run(node_sql.run_requests(effect, start), self._timeouts.store_s, results)
+                    await self._writer.run(running.statements, self._timeouts.store_s, results)
                 except ServerError as error:
                     if start == 0 and error.place == GUARD_PLACE:
                         return await self._misplaced(error)
-                    disturbance = outcome_of(error)
-                outcomes += [Executed(result.rows_affected, result.insert_id) for result in results[1::2]]
-                if disturbance is None:
+                    failure = error
+                done = results[1::2]
+                for run, result in zip(running.runs, done, strict=False):
+                    outcomes += executed(run, result)
+                if failure is None:
+                    if merge_from == 0:
+                        self._merging.went_well()
                     return BatchExecuted(tuple(outcomes))
-                outcomes.append(disturbance)
-                if isinstance(disturbance, Disturbed) or len(outcomes) == len(effect.requests):
+                failed = running.runs[len(done)]
+                if len(failed.entries) > 1:
+                    self._merging.failed()
+                    merge_from = len(outcomes) + len(failed.entries)
+                    continue
+                outcomes.append(outcome_of(failure))
+                if isinstance(outcomes[-1], Disturbed) or len(outcomes) == len(effect.requests):
                     return BatchExecuted(tuple(outcomes))
 
     async def _prepare_row(self, effect: PrepareRow) -> Reply:
@@ -256,21 +269,25 @@ class MySQLNode:
     # ------------------------------------------------------------------------------------------ replicas
 
     async def _store_rows(self, effect: StoreRows) -> Reply:
-        storing = node_sql.store_rows(effect)
-        results: list[StatementResult] = []
         async with self._writer.lock:
-            try:
-                await self._writer.run(storing.statements, self._timeouts.store_s, results)
-            except ServerError as error:
-                if error.errno == node_sql.GUARD_FAILED_ERRNO and error.place == GUARD_PLACE:
-                    return await self._misplaced(error)
-                await self._writer.run(["ROLLBACK"], self._timeouts.store_s)
-                if error.place == storing.rows_guard:
-                    return difference(storing, results)
-                if error.place in storing.expected and error.errno not in DISTURBANCES:
-                    reason = f"{storing.statements[error.place][:200]} failed here only: {error}"
-                    return Diverged(reason, storing.timestamps[error.place], None)
-                raise
+            return await self._store(effect, node_sql.store_rows(effect))
+
+    async def _store(self, effect: StoreRows, storing: node_sql.Storing) -> Reply:
+        results: list[StatementResult] = []
+        try:
+            await self._writer.run(storing.statements, self._timeouts.store_s, results)
+        except ServerError as error:
+            if error.errno == node_sql.GUARD_FAILED_ERRNO and error.place == GUARD_PLACE:
+                return await self._misplaced(error)
+            await self._writer.run(["ROLLBACK"], self._timeouts.store_s)
+            if storing.merges:
+                return await self._store(effect, node_sql.store_rows(effect, merged=False))
+            if error.place == storing.rows_guard:
+                return difference(storing, results)
+            if error.place in storing.expected and error.errno not in DISTURBANCES:
+                reason = f"{storing.statements[error.place][:200]} failed here only: {error}"
+                return Diverged(reason, storing.timestamps[error.place], None)
+            raise
         log_end = effect.append[-1].position if effect.append else effect.drop_after or effect.log_end
         applied = effect.apply[-1][0].last_timestamp if effect.apply else effect.applied_timestamp
         return RowsStored(log_end, applied)
@@ -292,6 +309,14 @@ class MySQLNode:
 
 GUARD_PLACE = 0
 """The guard is in the first statement of a packet that opens a transaction."""
+
+
+def executed(run: Run, result: StatementResult) -> list[Executed]:
+    """What each request of the run would have been told. Ids that the server made for one statement count up by one."""
+    if len(run.entries) == 1:
+        return [Executed(result.rows_affected, result.insert_id)]
+    first = result.insert_id
+    return [Executed(1, first and first + place) for place in range(len(run.entries))]
 
 
 def difference(storing: node_sql.Storing, results: list[StatementResult]) -> Diverged:

@@ -13,8 +13,10 @@ from functools import lru_cache
 
 import msgspec
 
+from adapters.merged_inserts import Run, runs_of
 from replication.effects import ExecuteBatch, MeasureLog, PrepareRow, RunSchemaChange, StoreRows, TruncateLog
 from replication.log import Batch, ChangeStep, Entry, LogRow, Position
+from replication.values import Request
 
 GUARD_FAILED_ERRNO = 1242
 
@@ -111,9 +113,10 @@ def seconds(now_us: int) -> str:
     return f"{now_us // 1_000_000}.{now_us % 1_000_000:06d}"
 
 
-def pins(timestamp: int, insert_id: int, rand_seed: int) -> str:
-    """The assignments of what one entry's effect depends on beside the batch's time."""
-    text = f"@write_timestamp = {timestamp}"
+def pins(timestamp: int, insert_id: int, rand_seed: int, step: int = 0) -> str:
+    """The assignments of what one entry's effect depends on beside the batch's time; or a run's, whose timestamps are so far
+    apart (merged_inserts.py)."""
+    text = f"@write_timestamp = {timestamp}, @write_step = {step}"
     if insert_id:
         text += f", insert_id = {insert_id}"
     if rand_seed:
@@ -138,22 +141,40 @@ def insert_rows(rows: Iterable[LogRow]) -> str:
     )
 
 
-def run_requests(effect: ExecuteBatch, start: int) -> list[str]:
-    """Two statements a request, from request number `start` on: its pins and its text. The first statement of a batch also opens
-    its transaction, behind the guard."""
+class Running(msgspec.Struct, frozen=True):
+    """The packet of one ExecuteBatch, or of what is left of it."""
+
+    statements: list[str]
+    """Two a run of requests: its pins and its text."""
+    runs: list[Run]
+
+
+def run_requests(effect: ExecuteBatch, start: int, merge_from: int = 0) -> Running:
+    """From request number `start` on; from number `merge_from` on, those that may be are executed together. The first statement
+    of a batch also opens its transaction, behind the guard."""
     statements: list[str] = []
     opening = ""
     if start == 0:
         opening = f"{guard(effect.epoch, effect.owner, effect.previous, None)}, timestamp = {seconds(effect.now_us)}"
         if not effect.requests:
-            return [f"SET {opening}"]
+            return Running([f"SET {opening}"], [])
         opening += ", "
-    for timestamp, request in effect.requests[start:]:
-        pinned = pins(timestamp, 0, request.rand_seed if request.uses_random else 0)
-        statements.append(f"SET {opening}{pinned}")
-        statements.append(request.sql)
+    runs = runs_of([writing(timestamp, request) for timestamp, request in effect.requests[start:]], merge_from - start)
+    for run in runs:
+        statements.append(f"SET {opening}{pins_of(run)}")
+        statements.append(run.sql)
         opening = ""
-    return statements
+    return Running(statements, runs)
+
+
+def writing(timestamp: int, request: Request) -> Entry:
+    """The entry that the request becomes if it changes a row; its id is not known yet."""
+    return Entry(timestamp, request.sql, 1, 0, request.rand_seed if request.uses_random else 0, request.row_at)
+
+
+def pins_of(run: Run) -> str:
+    first = run.entries[0]
+    return pins(first.timestamp, first.insert_id, first.rand_seed, run.step)
 
 
 def update_meta(
@@ -202,6 +223,8 @@ class Storing(msgspec.Struct, frozen=True):
     """Place of a user's statement -> its entry's."""
     rows_guard: int | None
     """Place of the guard that fails, before the COMMIT, where a statement affected other rows here."""
+    merges: bool
+    """Whether a statement is several entries'."""
 
 
 SPEND_AN_OLD_ID = (
@@ -232,36 +255,39 @@ class Applying(msgspec.Struct, frozen=True):
     timestamps: dict[int, int]
     digest: int
     """Of all rows affected."""
+    merges: bool
 
 
 @lru_cache(maxsize=4)
-def _applying(apply: tuple[tuple[LogRow, Batch], ...]) -> Applying:
+def _applying(apply: tuple[tuple[LogRow, Batch], ...], merged: bool) -> Applying:
     """Made once for all replicas that keep up."""
     statements: list[str] = []
     expected: dict[int, int] = {}
     timestamps: dict[int, int] = {}
     digest = 0
+    entries = 0
     for _, batch in apply:
         now = seconds(batch.now_us)
-        for entry in batch.entries:
+        entries += len(batch.entries)
+        for run in runs_of(batch.entries, 0 if merged else len(batch.entries)):
+            first, rows_affected = run.entries[0], run.rows_affected
             note = NOTE_ROWS if expected else "0"
-            pinned = pins(entry.timestamp, entry.insert_id, entry.rand_seed)
-            statements.append(f"{'SET ' if statements else ''}{pinned}, timestamp = {now}, @rows_digest = {note}")
-            statements += [] if not may_use_an_old_id(entry) else SPEND_AN_OLD_ID
-            expected[len(statements)] = entry.rows_affected
-            timestamps[len(statements)] = entry.timestamp
-            digest = zlib.crc32(f"{digest},{entry.rows_affected}".encode())
-            statements.append(entry.sql)
-    return Applying(tuple(statements), expected, timestamps, digest)
+            statements.append(f"{'SET ' if statements else ''}{pins_of(run)}, timestamp = {now}, @rows_digest = {note}")
+            statements += [] if not may_use_an_old_id(first) else SPEND_AN_OLD_ID
+            expected[len(statements)] = rows_affected
+            timestamps[len(statements)] = first.timestamp
+            digest = zlib.crc32(f"{digest},{rows_affected}".encode())
+            statements.append(run.sql)
+    return Applying(tuple(statements), expected, timestamps, digest, len(expected) < entries)
 
 
-def store_rows(effect: StoreRows) -> Storing:
-    """Guard, apply, guard what was applied, drop, append, commit.
+def store_rows(effect: StoreRows, merged: bool = True) -> Storing:
+    """Guard, apply, guard what was applied, drop, append, commit. `merged`: entries that may be are applied together.
 
     What is applied comes before what is appended: the rows affected by the last entry must be looked at by the very next
     statement, and that is the one which moves the positions anyway."""
     opening = guard(effect.epoch, effect.owner, effect.log_end, effect.applied_timestamp)
-    applying = _applying(effect.apply)
+    applying = _applying(effect.apply, merged)
     first, *rest = applying.statements or ("",)
     statements = [f"SET {opening}, {first}" if first else f"SET {opening}", *rest]
     rows_guard = len(statements) if applying.expected else None
@@ -280,4 +306,4 @@ def store_rows(effect: StoreRows) -> Storing:
     if effect.append:
         statements.append(insert_rows(effect.append))
     statements.append("COMMIT")
-    return Storing(statements, applying.expected, applying.timestamps, rows_guard)
+    return Storing(statements, applying.expected, applying.timestamps, rows_guard, applying.merges)

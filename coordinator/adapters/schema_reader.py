@@ -22,6 +22,8 @@ from statements.schema_tables import QUERIES, catalogue_in_steps
 
 SESSION = "SET SESSION autocommit = 1, transaction_read_only = 1, time_zone = '+00:00'"
 RETRY_S = 0.01
+UNASKED_EVERY_NS = 1_000_000_000
+"""Nobody waits for a catalogue that only makes writes cheaper, and one schema change may follow another."""
 TRIGGER_PRIVILEGE = (
     "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type = 'TRIGGER' AND grantee ="
     " CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '''@''', SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''')"
@@ -66,6 +68,7 @@ class SchemaReader:
         self._catalogue: Catalogue | None = None
         self._reading: asyncio.Task[Catalogue] | None = None
         self._reading_until_ns = 0
+        self._not_before_ns = 0
 
     def at_hand(self) -> Catalogue | None:
         """The catalogue, if it is right at this moment."""
@@ -74,23 +77,37 @@ class SchemaReader:
             return None
         return catalogue
 
+    def at_hand_or_soon(self, deadline_ns: int) -> Catalogue | None:
+        """The same for who can do without: if it is not at hand, it is read meanwhile, once a second at most."""
+        catalogue = self.at_hand()
+        now_ns = time.monotonic_ns()
+        if catalogue is None and now_ns >= self._not_before_ns:
+            self._not_before_ns = now_ns + UNASKED_EVERY_NS
+            self._reading_now(deadline_ns)
+        return catalogue
+
     async def catalogue(self, deadline_ns: int) -> Catalogue:
         """One reading serves all that wait for it. Raises SchemaUnknown."""
         while True:
             if (catalogue := self.at_hand()) is not None:
                 return catalogue
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.get_running_loop().create_task(self._read(deadline_ns))
-                # whoever waited for it may have gone away
-                self._reading.add_done_callback(lambda done: done.cancelled() or done.exception())
-                self._reading_until_ns = deadline_ns
+            reading = self._reading_now(deadline_ns)
             until_ns = self._reading_until_ns
             try:
                 # one that gives up does not end the reading that others wait for
-                return await asyncio.shield(self._reading)
+                return await asyncio.shield(reading)
             except SchemaUnknown:
                 if deadline_ns <= until_ns or time.monotonic_ns() < until_ns:
                     raise
+
+    def _reading_now(self, deadline_ns: int) -> asyncio.Task[Catalogue]:
+        reading = self._reading
+        if reading is None or reading.done():
+            reading = self._reading = asyncio.get_running_loop().create_task(self._read(deadline_ns))
+            # whoever waited for it may have gone away
+            reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._reading_until_ns = deadline_ns
+        return reading
 
     async def _read(self, deadline_ns: int) -> Catalogue:
         reason = "no catalogue of the tables was read in time"

@@ -50,6 +50,9 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """First id that AUTO_INCREMENT gave; 0 where none was given. A replica is told to begin with the same."""
     rand_seed: int = 0
     """Seed of RAND(); 0 where the text does not call it."""
+    row_at: int = 0
+    """Where in `sql` its only row begins, if it may be executed as one statement with entries of the same beginning; else 0.
+    The master knew the schema, and a replica that applies the entry has the same one."""
 
 
 class ChangeStep(enum.Enum):

@@ -60,6 +60,10 @@ class Request(Value, frozen=True):
     changes_schema: bool = False
     schema_version: int = 0
     """The version of the schema that its text was judged by; 0: it does not rest on the schema."""
+    row_at: int = 0
+    """Where in `sql` its only row begins, if it may be executed as one statement with its like; else 0."""
+    row_schema: int = 0
+    """The version of the schema by which it may."""
 
 
 class Executed(Value, frozen=True):

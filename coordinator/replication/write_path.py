@@ -15,6 +15,8 @@ decide: the batch is *held*; once a new master serves, its log tells: there (ans
 
 from collections import deque
 
+import msgspec
+
 from replication.batch_under_way import BatchUnderWay, Stage
 from replication.disk_space import DiskSpace
 from replication.effects import (
@@ -123,7 +125,7 @@ class WritePath:
             self._turn_stale_ones_away()
             if not self.pending or (chosen and size + len(self.pending[0].sql) > state.settings.batch_bytes_max):
                 break
-            request = self.pending.popleft()
+            request = self._judged(self.pending.popleft())
             size += len(request.sql)
             chosen.append((number, request))
         return BatchUnderWay(tuple(chosen), state.wall_us) if chosen or newcomer else None
@@ -131,6 +133,12 @@ class WritePath:
     def _turn_stale_ones_away(self) -> None:
         while self.pending and self.pending[0].schema_version not in (0, self._state.schema_version):
             self._state.emit(Stale(self.pending.popleft().request_id))
+
+    def _judged(self, request: Request) -> Request:
+        """By another schema than it was judged by, it is executed by itself."""
+        if request.row_at and request.row_schema != self._state.schema_version:
+            return msgspec.structs.replace(request, row_at=0)
+        return request
 
     def _ask_for_timestamps(self) -> None:
         stock, state = self.timestamps, self._state
@@ -172,9 +180,8 @@ class WritePath:
         for (timestamp, request), outcome in zip(batch.requests, reply.outcomes, strict=False):
             if isinstance(outcome, Executed):
                 seed = request.rand_seed if request.uses_random else 0
-                entry = Entry(
-                    timestamp, request.sql, outcome.rows_affected, outcome.insert_id if request.inserts else 0, seed
-                )
+                insert_id = outcome.insert_id if request.inserts else 0
+                entry = Entry(timestamp, request.sql, outcome.rows_affected, insert_id, seed, request.row_at)
                 batch.entries[request.request_id] = entry
         if disturbed or (batch.change is None and batch.requests and not batch.entries):
             batch.stage = Stage.UNDOING

@@ -13,6 +13,8 @@ from functools import cached_property
 
 import msgspec
 
+from statements.sql_shapes import PlainInsert
+
 INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "bit", "year"})
 EXACT_NUMBERS = INTEGERS | {"decimal"}
 TIMES = frozenset({"date", "datetime", "timestamp", "time"})
@@ -130,6 +132,8 @@ class Catalogue:
         self.database = database
         """The default one."""
         self._tables = {(table.schema, table.name): table for table in tables}
+        self.merging: dict[PlainInsert, bool] = {}
+        """What schema_merging.py found out, kept as long as the catalogue."""
         self.children: dict[tuple[str, str], list[ForeignKey]] = {}
         """Parent -> the foreign keys that point to it."""
         for key in foreign_keys:

@@ -2,12 +2,13 @@
 
 A text that our own law would not have let in was made by somebody's hand, past the log (or by a file that was run before the
 first start). It is not understood, and that is never taken for harmless. One variable is known: @write_timestamp is set for
-every entry, to the same value on every node.
+every entry, to the same value on every node; and one body that counts it on (schema_merging.py).
 """
 
 from functools import lru_cache
 
 from statements.schema_catalogue import Catalogue, Table
+from statements.schema_merging import is_stamping
 from statements.sql_checks import WRITE, check
 from statements.sql_lexer import Refused, finish, tokenize
 from statements.sql_shapes import Insertion, Trigger
@@ -15,6 +16,7 @@ from statements.sql_triggers import TriggerHead, read_body
 
 _HEAD = "CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW "
 _PINNED_VARIABLE = "@write_timestamp"
+_SETS_A_PIN = "SET NEW.timestamp = @write_timestamp"
 _TAKES_ONE_OF_EQUALS = frozenset({"DISTINCT", "DISTINCTROW", "GROUP", "UNION", "EXCEPT", "INTERSECT", "LIMIT", "OVER"})
 _AGGREGATES = frozenset({"SUM", "AVG", "MIN", "MAX", "GROUP_CONCAT"})
 
@@ -22,6 +24,8 @@ _AGGREGATES = frozenset({"SUM", "AVG", "MIN", "MAX", "GROUP_CONCAT"})
 @lru_cache(1024)
 def body_of(text: str) -> Trigger | None:
     """None: it is not understood."""
+    if is_stamping(text):
+        text = _SETS_A_PIN
     steps = tokenize(_HEAD + text.replace(_PINNED_VARIABLE, "0"))
     try:
         tokens = finish(steps)

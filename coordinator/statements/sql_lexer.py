@@ -106,11 +106,11 @@ _BITS = rf"(?:{_QUOTED_BITS}|(?:0x[0-9A-Fa-f]{{1,512}}+|0b[01]{{1,512}}+)(?![{_I
 LITERAL_VALUE = rf"(?:{_SINGLE}|{_DOUBLE}|{_NUMBER}|{_BITS})"
 # Words that are as plain as a value inside a row; NOW() is among them because it is pinned and stands in many rows.
 PLAIN_VALUE = rf"(?:-?+{LITERAL_VALUE}|(?i:NULL|TRUE|FALSE|DEFAULT|CURRENT_TIMESTAMP|NOW\(\))(?![{_ID}]))"
-_LIST = rf"\({_WS}(?:{PLAIN_VALUE}{_WS}(?:,{_WS}{PLAIN_VALUE}{_WS}){{0,31}}+)?+\)"
+PLAIN_LIST = rf"\({_WS}(?:{PLAIN_VALUE}{_WS}(?:,{_WS}{PLAIN_VALUE}{_WS}){{0,31}}+)?+\)"
 
 _PATTERN_BY_KIND = {
     "word": rf"(?![xXbBnN]')[A-Za-z_\x80-\U0010ffff][{_ID}]{{0,255}}+(?![{_ID}]|\.[0-9])",
-    "rows": rf"{_LIST}(?:{_WS},{_WS}{_LIST}){{0,7}}+",
+    "rows": rf"{PLAIN_LIST}(?:{_WS},{_WS}{PLAIN_LIST}){{0,7}}+",
     "paren": r"[()]",
     "literal": rf"{LITERAL_VALUE}(?:{_WS},{_WS}{LITERAL_VALUE}){{0,31}}+",
     # MySQL asks for a space or control character after the dashes: 1--1 is 2.
@@ -129,7 +129,7 @@ _PATTERN_BY_KIND = {
 _TOKEN = re.compile(
     rf"{_WS}(?:" + "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _PATTERN_BY_KIND.items()) + ")", re.DOTALL
 )
-ONE_ROW = re.compile(_LIST)
+ONE_ROW = re.compile(PLAIN_LIST)
 _KEY_BY_KIND = {"quoted": NAME, "system_variable": SYSTEM_VARIABLE}
 _STRING_PIECES = {
     "'": re.compile(r"(?:[^'\\]{1,64}+|\\.|''){0,2048}+", re.DOTALL),

@@ -156,6 +156,14 @@ class RowIds(Shape, frozen=True):
     """The text from the first row on."""
 
 
+class PlainInsert(Shape, frozen=True):
+    """INSERT INTO … VALUES with one row of plain values."""
+
+    table: TableName
+    columns: tuple[str, ...] | None
+    """In small letters. None: no list was given, so all columns are."""
+
+
 class Trigger(Shape, frozen=True):
     """What the body of a trigger does."""
 

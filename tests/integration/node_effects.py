@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from replication.effects import CommitBatch, ExecuteBatch, PrepareRow, RollBackBatch, StoreRows
 from replication.log import (
     EMPTY_LOG_END,
@@ -34,6 +36,15 @@ def requests(first_timestamp: int, *texts: str, rand_seed: int = 0) -> tuple[tup
         (first_timestamp + 2 * place, Request(place + 1, sql, True, bool(rand_seed), rand_seed, 0))
         for place, sql in enumerate(texts)
     )
+
+
+def mergeable(effect: ExecuteBatch) -> ExecuteBatch:
+    """The same, with every request's only row behind the word VALUES."""
+    requests = tuple(
+        (timestamp, msgspec.structs.replace(request, row_at=request.sql.index("VALUES ") + len("VALUES ")))
+        for timestamp, request in effect.requests
+    )
+    return msgspec.structs.replace(effect, requests=requests)
 
 
 def execute(epoch: int, owner: str, previous: Position, *texts: str, rand_seed: int = 0) -> ExecuteBatch:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from node_effects import COMMIT, NODE, NOW_US, ROLL_BACK, execute, insert, prepare, row_of, rows_of, store
+from node_effects import COMMIT, NODE, NOW_US, ROLL_BACK, execute, insert, mergeable, prepare, row_of, rows_of, store
 from one_mysql import DATABASE, TIMEOUTS, OneMySQL, one_mysql
 
 from adapters.mysql_node import CommandFailed, MySQLNode, NodePasswords, NodeTimeouts
@@ -37,6 +37,7 @@ from replication.values import Certainty, Disturbed, Executed, Outcome, Rejected
 
 NOW = datetime(1970, 1, 1) + timedelta(microseconds=NOW_US)
 ALICE = 'INSERT INTO users (name, email) VALUES ("Alice", "alice@example.com")'
+ALICE_TOO = "INSERT INTO users (name, email) VALUES ('Alice', 'alice@example.com')"
 CONTENTS = (f"SELECT * FROM {DATABASE}.users ORDER BY id", f"SELECT * FROM {DATABASE}.things ORDER BY id")
 FENCE = Fence(NODE, 0, 1, "a")
 
@@ -100,6 +101,12 @@ def contents(server: OneMySQL) -> list[list[tuple[Any, ...]]]:
     return [server.root(query) for query in CONTENTS]
 
 
+def statements_run(server: OneMySQL) -> int:
+    """How many INSERTs the server has executed."""
+    ((_, count),) = server.root("SHOW GLOBAL STATUS LIKE 'Com_insert'")
+    return int(count)
+
+
 @contextlib.contextmanager
 def row_locked(server: OneMySQL) -> Iterator[None]:
     """Somebody else's transaction holds the row of code 'mine'."""
@@ -150,6 +157,39 @@ async def test_each_outcome_of_a_batch_stands_at_its_requests_place(node: MySQLN
     assert await node.carry_out(prepare(row)) == RowPrepared()
     assert await node.carry_out(COMMIT) == BatchCommitted()
     assert [code for _, code, *_ in contents(server)[1]] == ["two", "a", "b", "c"]
+
+
+async def test_a_run_of_inserts_is_one_statement_and_each_is_told_its_own_id(node: MySQLNode, server: OneMySQL) -> None:
+    effect = mergeable(execute(1, "a", LOG_BEGIN, ALICE_TOO, ALICE_TOO, ALICE_TOO, insert("one"), insert("two")))
+    before = statements_run(server)
+    assert await outcomes_of(node, effect) == tuple(Executed(1, number) for number in (1, 2, 3, 1, 2))
+    assert statements_run(server) - before == 2
+    await node.carry_out(prepare(row_of(EMPTY_LOG_END, 1, Entry(10, ALICE, 1))))
+    await node.carry_out(COMMIT)
+    users = server.root(f"SELECT id, timestamp FROM {DATABASE}.users ORDER BY id")
+    assert users == [(1, 2), (2, 4), (3, 6)]
+
+
+async def test_where_a_run_fails_each_of_its_inserts_has_its_own_outcome(node: MySQLNode, server: OneMySQL) -> None:
+    codes = ("a", "b", "a", "c", "b")
+    effect = mergeable(execute(1, "a", LOG_BEGIN, ALICE_TOO, *map(insert, codes), ALICE_TOO, ALICE_TOO))
+    outcomes = await outcomes_of(node, effect)
+    shown = [outcome.errno if isinstance(outcome, Rejected) else type(outcome) for outcome in outcomes]
+    assert shown == [Executed, Executed, Executed, 1062, Executed, 1062, Executed, Executed]
+    await node.carry_out(prepare(row_of(EMPTY_LOG_END, 1, Entry(16, ALICE, 1))))
+    await node.carry_out(COMMIT)
+    assert [code for _, code, *_ in contents(server)[1]] == ["a", "b", "c"]
+    users = server.root(f"SELECT id, timestamp FROM {DATABASE}.users ORDER BY id")
+    ids = [outcomes[place].insert_id for place in (0, 6, 7)]  # type: ignore[union-attr]  # seen above
+    assert users == list(zip(ids, (2, 14, 16), strict=True))
+
+
+async def test_a_disturbance_in_a_run_is_that_of_the_insert_that_met_it(node: MySQLNode, server: OneMySQL) -> None:
+    with row_locked(server):
+        effect = mergeable(execute(1, "a", LOG_BEGIN, insert("first"), insert("mine"), insert("last")))
+        outcomes = await outcomes_of(node, effect)
+        assert [type(outcome) for outcome in outcomes] == [Executed, Disturbed]
+        assert await node.carry_out(ROLL_BACK) == BatchRolledBack()
 
 
 async def test_a_rows_id_and_timestamp_are_those_of_the_write_that_made_it(node: MySQLNode, server: OneMySQL) -> None:
@@ -311,6 +351,30 @@ async def test_a_node_that_diverged_by_its_rows_affected_has_not_applied_the_row
     assert isinstance(reply, Diverged)
     assert contents(server) == [[], []]
     assert server.root("SELECT applied_timestamp FROM _replication.meta") == [(0,)]
+
+
+async def test_a_run_that_fails_on_a_replica_names_the_entry_that_did(node: MySQLNode, server: OneMySQL) -> None:
+    server.root(f"INSERT INTO {DATABASE}.things (id, code) VALUES (50, 'two')")
+    row_at = insert("").index("('")
+    entries = [Entry(2 * n, insert(code), 1, n, 0, row_at) for n, code in enumerate(("one", "two", "three"), start=1)]
+    row = row_of(EMPTY_LOG_END, 1, *entries)
+    reply = await node.carry_out(store(1, "a", LOG_BEGIN, 0, append=[row], apply=[row]))
+    assert isinstance(reply, Diverged)
+    assert (reply.timestamp, reply.rows_affected) == (4, None)
+    assert "'two') failed here only: 1062" in reply.reason
+    assert [code for _, code, *_ in contents(server)[1]] == ["two"]
+
+
+async def test_a_replica_applies_a_run_with_the_ids_and_timestamps_of_its_entries(
+    node: MySQLNode, server: OneMySQL
+) -> None:
+    row_at = ALICE_TOO.index("('")
+    entries = [Entry(timestamp, ALICE_TOO, 1, timestamp + 100, 0, row_at) for timestamp in (3, 4, 5, 8)]
+    row = row_of(EMPTY_LOG_END, 1, *entries)
+    reply = await node.carry_out(store(1, "a", LOG_BEGIN, 0, append=[row], apply=[row]))
+    assert reply == RowsStored(row.position, 8)
+    users = server.root(f"SELECT id, timestamp FROM {DATABASE}.users ORDER BY id")
+    assert users == [(103, 3), (104, 4), (105, 5), (108, 8)]
 
 
 async def test_a_disturbed_apply_is_no_divergence_and_can_be_done_again(node: MySQLNode, server: OneMySQL) -> None:

@@ -94,10 +94,14 @@ class Bench:
         self.now_ns += int(ms * MILLISECOND_NS)
         self.step(Woken())
 
-    def write(self, sql: str, deadline_ms: int = DEADLINE_MS, schema_version: int = 0) -> int:
+    def write(
+        self, sql: str, deadline_ms: int = DEADLINE_MS, schema_version: int = 0, row_at: int = 0, row_schema: int = 0
+    ) -> int:
         self._last_id += 1
         deadline_ns = self.now_ns + deadline_ms * MILLISECOND_NS
-        request = Request(self._last_id, sql, True, False, 0, deadline_ns, schema_version=schema_version)
+        request = Request(
+            self._last_id, sql, True, False, 0, deadline_ns, False, schema_version, row_at=row_at, row_schema=row_schema
+        )
         self.step(WriteArrived(request))
         return self._last_id
 

@@ -46,9 +46,10 @@ def test_the_time_is_pinned_to_the_microsecond(now_us: int, seconds: str) -> Non
 
 
 def test_pins_say_only_what_the_entry_needs() -> None:
-    assert node_sql.pins(9, 0, 0) == "@write_timestamp = 9"
-    assert node_sql.pins(9, 4, 0) == "@write_timestamp = 9, insert_id = 4"
-    assert node_sql.pins(9, 4, (5 << 30) + 3) == "@write_timestamp = 9, insert_id = 4, rand_seed1 = 3, rand_seed2 = 5"
+    assert node_sql.pins(9, 0, 0) == "@write_timestamp = 9, @write_step = 0"
+    assert node_sql.pins(9, 4, 0, 2) == "@write_timestamp = 9, @write_step = 2, insert_id = 4"
+    seeded = "@write_timestamp = 9, @write_step = 0, insert_id = 4, rand_seed1 = 3, rand_seed2 = 5"
+    assert node_sql.pins(9, 4, (5 << 30) + 3) == seeded
 
 
 @given(seed=st.integers(1, (1 << 60) - 1))
@@ -61,23 +62,23 @@ def test_all_bits_of_a_seed_reach_the_server_in_two_halves(seed: int) -> None:
 
 def test_a_batch_has_two_statements_a_request_and_goes_on_behind_one_that_failed() -> None:
     effect = execute(1, "us", Position(1, 10), "INSERT 1", "INSERT 2", "INSERT 3")
-    whole = node_sql.run_requests(effect, 0)
+    whole = node_sql.run_requests(effect, 0).statements
     opening = f"SET {node_sql.guard(1, 'us', Position(1, 10), None)}, timestamp = {NOW_US / 1e6:.6f}"
-    assert whole[0] == f"{opening}, @write_timestamp = 12"
-    assert whole[2::2] == [f"SET @write_timestamp = {number}" for number in (14, 16)]
+    assert whole[0] == f"{opening}, @write_timestamp = 12, @write_step = 0"
+    assert whole[2::2] == [f"SET @write_timestamp = {number}, @write_step = 0" for number in (14, 16)]
     assert whole[1::2] == ["INSERT 1", "INSERT 2", "INSERT 3"]
-    assert node_sql.run_requests(effect, 2) == whole[4:]
-    assert node_sql.run_requests(effect, 3) == []
-    assert node_sql.run_requests(execute(1, "us", Position(1, 10)), 0) == [opening]
+    assert node_sql.run_requests(effect, 2).statements == whole[4:]
+    assert node_sql.run_requests(effect, 3).statements == []
+    assert node_sql.run_requests(execute(1, "us", Position(1, 10)), 0).statements == [opening]
 
 
 def test_a_seed_is_pinned_for_a_request_that_uses_it_only() -> None:
     effect = execute(1, "us", LOG_BEGIN, "INSERT RAND()", rand_seed=77)
-    assert "rand_seed1 = 77" in node_sql.run_requests(effect, 0)[0]
+    assert "rand_seed1 = 77" in node_sql.run_requests(effect, 0).statements[0]
     (timestamp, request), *_ = effect.requests
     plain = Request(request.request_id, request.sql, True, False, 77, 0)
     unseeded = execute(1, "us", LOG_BEGIN).__class__(NODE, 0, 1, "us", LOG_BEGIN, NOW_US, ((timestamp, plain),))
-    assert node_sql.run_requests(unseeded, 0)[0].endswith(", @write_timestamp = 2")
+    assert node_sql.run_requests(unseeded, 0).statements[0].endswith(", @write_timestamp = 2, @write_step = 0")
 
 
 def test_a_row_is_written_byte_for_byte() -> None:
@@ -107,9 +108,9 @@ def test_storing_applies_then_moves_the_positions_then_drops_then_appends_then_c
     time = f"timestamp = {NOW_US / 1e6:.6f}"
     digest = crc32(b"%d,2" % crc32(b"0,1"))
     assert storing.statements == [
-        f"SET {guard}, @write_timestamp = 2, insert_id = 1, {time}, @rows_digest = 0",
+        f"SET {guard}, @write_timestamp = 2, @write_step = 0, insert_id = 1, {time}, @rows_digest = 0",
         "INSERT kept",
-        f"SET @write_timestamp = 9, insert_id = 6, {time}, @rows_digest = {node_sql.NOTE_ROWS}",
+        f"SET @write_timestamp = 9, @write_step = 0, insert_id = 6, {time}, @rows_digest = {node_sql.NOTE_ROWS}",
         "INSERT new",
         f"UPDATE _replication.meta SET committed_timestamp = IF({node_sql.NOTE_ROWS} = {digest}, 9, {node_sql.FAIL}),"
         " master = 'master-of-test', log_epoch = 2, log_timestamp = 9, applied_timestamp = 9, applied_entries = 2"

@@ -35,6 +35,7 @@ class StubDriver:
         self.finished: list[str] = []
         self.written: list[tuple[str, bool, bool]] = []
         self.versions: list[int] = []
+        self.rows_at: list[tuple[int, int]] = []
         self.stale_answers = 0
         """How many writes that rest on the schema come back as stale before one is answered."""
         self.changes_at_once, self.most_changes_at_once = 0, 0
@@ -50,11 +51,12 @@ class StubDriver:
         self.finished.append(node)
 
     async def write(
-        self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int
+        self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int, row_at: int, row_schema: int
     ) -> Acknowledge | Refuse | Fail | Stale:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.written.append((sql, inserts, uses_random))
         self.versions.append(schema_version)
+        self.rows_at.append((row_at, row_schema))
         if schema_version and self.stale_answers:
             self.stale_answers -= 1
             return Stale(1)
@@ -77,9 +79,14 @@ class StubSchema:
     def __init__(self, unknown: SchemaUnknown | None = None) -> None:
         self._unknown = unknown
         self.readings = 0
+        self.soon: Catalogue | None = None
+        """What is at hand for who can do without."""
 
     def at_hand(self) -> Catalogue | None:
         return None
+
+    def at_hand_or_soon(self, deadline_ns: int) -> Catalogue | None:
+        return self.soon
 
     async def catalogue(self, deadline_ns: int) -> Catalogue:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
@@ -342,6 +349,25 @@ async def test_a_write_that_rests_on_no_schema_asks_for_none() -> None:
     assert (driver.versions, schema.readings) == ([0], 0)
 
 
+@pytest.mark.parametrize(
+    ("text", "row_at"),
+    [
+        ("INSERT INTO t (a) VALUES (1)", 25),
+        ("INSERT INTO u (a) VALUES (1)", 0),
+        ("INSERT INTO t (a) VALUES (1 + 1)", 0),
+    ],
+)
+async def test_a_plain_insert_says_where_its_row_begins_if_the_schema_at_hand_lets_it_be_merged(
+    text: str, row_at: int
+) -> None:
+    driver, schema = StubDriver(), StubSchema()
+    driver.write_answer = ACKNOWLEDGED
+    await endpoint_of(driver, schema=schema).answer(body_of(text))
+    schema.soon = await schema.catalogue(0)
+    await endpoint_of(driver, schema=schema).answer(body_of(text))
+    assert driver.rows_at == [(0, 0), (row_at, schema.soon.version if row_at else 0)]
+
+
 async def test_a_write_that_rests_on_the_schema_is_judged_anew_until_its_version_holds() -> None:
     driver, schema = StubDriver(), StubSchema()
     driver.write_answer, driver.stale_answers = ACKNOWLEDGED, 3
@@ -438,7 +464,7 @@ class HangingDriver(StubDriver):
         raise AssertionError
 
     async def write(
-        self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int
+        self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int, row_at: int, row_schema: int
     ) -> Acknowledge | Refuse | Fail | Stale:
         await asyncio.Event().wait()
         raise AssertionError

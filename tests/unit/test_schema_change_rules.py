@@ -405,6 +405,17 @@ def test_a_write_that_was_judged_by_an_older_schema_is_sent_back_and_not_execute
     assert [entry.sql for entry in bench.nodes[MASTER].data] == ["free", "new"]
 
 
+def test_a_write_that_was_found_mergeable_by_another_schema_is_executed_by_itself() -> None:
+    bench = serving_bench()
+    version = bench.state.schema_version
+    bench.write("first")
+    bench.write("INSERT (1)", row_at=7, row_schema=version)
+    bench.write("INSERT (2)", row_at=7, row_schema=version - 1)
+    bench.flush()
+    logged = [entry for row in bench.state.window.after(0, 1_000_000) for entry in batch_of(row).entries]
+    assert [entry.row_at for entry in logged] == [0, 7, 0]
+
+
 def test_a_new_epoch_is_another_schema_version_too() -> None:
     """Another coordinator may have changed the schema in between."""
     bench = serving_bench()

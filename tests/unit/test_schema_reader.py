@@ -95,6 +95,23 @@ async def test_nothing_is_at_hand_of_another_version_or_while_the_schema_changes
     assert await bench.version() == 2
 
 
+async def test_who_can_do_without_a_catalogue_does_not_wait_for_one_and_has_it_read_once_a_second() -> None:
+    bench = Bench()
+    assert [bench.reader.at_hand_or_soon(time.monotonic_ns() + 10**9) for _ in range(3)] == [None] * 3
+    await asyncio.sleep(0.05)  # the reading goes on meanwhile
+    catalogue = bench.reader.at_hand_or_soon(0)
+    assert catalogue is not None
+    assert catalogue.version == 1
+    bench.state.schema_version += 1
+    assert bench.reader.at_hand_or_soon(time.monotonic_ns() + 10**9) is None
+    await asyncio.sleep(0.05)  # time enough for a reading
+    assert bench.session.readings == 1, "the next one is a second later"
+    bench.reader._not_before_ns = 0
+    assert bench.reader.at_hand_or_soon(time.monotonic_ns() + 10**9) is None
+    await asyncio.sleep(0.05)  # the reading goes on meanwhile
+    assert bench.reader.at_hand_or_soon(0) is not None
+
+
 async def test_a_reading_during_which_the_version_changed_is_thrown_away() -> None:
     bench = Bench()
     bench.session._during.append(lambda: setattr(bench.state, "schema_version", 5))
