@@ -60,7 +60,14 @@ MEMBERS = (
             "VERIFIER_DB_PASSWORD",
         ),
         # named, not left to what happens to be installed: the write path is measured with these
-        uvicorn_options=("--loop", "uvloop", "--http", "httptools", "--no-proxy-headers", "--no-server-header"),
+        uvicorn_options=(
+            "--loop",
+            "uvloop",
+            "--http",
+            "one_write:OneWriteProtocol",
+            "--no-proxy-headers",
+            "--no-server-header",
+        ),
     ),
     Member("timestamp-1", "service", 8001, "timestamp-service", settings=(("SERVER_ID", "1"),), has_state=True),
     Member("timestamp-2", "service", 8002, "timestamp-service", settings=(("SERVER_ID", "2"),), has_state=True),

@@ -51,11 +51,13 @@ from replication.events import (
 )
 from replication.replicator import Replicator
 from replication.replies import Reply
+from replication.state import MILLISECOND_NS, Phase
 from replication.values import Certainty, Request
 
 log = logging.getLogger("coordinator")
 
 FATAL_EXIT_STATUS = 70
+SOON_NS = 10 * MILLISECOND_NS
 
 Told = TypeVar("Told", bound=Effect)
 
@@ -199,7 +201,7 @@ class Driver:
             effects = self.replicator.step(event, now_ns, time.time_ns() // 1000)
             for effect in effects:
                 self._perform(effect)
-            self._set_timer()
+            self._set_timer(now_ns)
         except Exception:  # noqa: BLE001 (it ends the process)
             self.die("a step of the protocol failed")
         self.stepped_at_ns = now_ns
@@ -280,7 +282,10 @@ class Driver:
             log.error("a command failed in an unforeseen way", exc_info=task.exception())
             self.die("a command failed in an unforeseen way")
 
-    def _set_timer(self) -> None:
+    def _set_timer(self, now_ns: int) -> None:
+        is_soon = self._timer is not None and self._timer_at_ns - now_ns <= SOON_NS
+        if is_soon and self.replicator.state.phase is Phase.SERVING:
+            return  # then all is looked at anyway; while writes come, the idle flush is never farther away
         wake_at_ns = self.replicator.wake_at_ns
         if wake_at_ns is None or (self._timer is not None and self._timer_at_ns <= wake_at_ns):
             return  # a timer that fires early does no harm, and is cheaper than a new one each step
