@@ -8,7 +8,7 @@ Users' statements are spliced into the packet: `query_parser` lets no text pass 
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -59,16 +59,21 @@ FAIL = "(SELECT 1 UNION ALL SELECT 2)"
 """Where one value is wanted: GUARD_FAILED_ERRNO."""
 
 
-def guard(epoch: int, owner: str, log_end: Position | None, applied_timestamp: int | None) -> str:
-    """The assignment that locks the meta row and reads it afresh, and fails unless fence and positions are these (None: wherever
-    that is). A locking read sees what the lock's former holder committed; and it begins the transaction, because autocommit is
-    off."""
-    supposed = f"epoch = {epoch} AND owner = {quote(owner)}"
+def supposed(epoch: int, owner: str, log_end: Position | None, applied_timestamp: int | None) -> str:
+    """The condition that fence and positions are these (None: wherever that is)."""
+    condition = f"epoch = {epoch} AND owner = {quote(owner)}"
     if applied_timestamp is not None:
-        supposed += f" AND applied_timestamp = {applied_timestamp}"
+        condition += f" AND applied_timestamp = {applied_timestamp}"
     if log_end is not None:
-        supposed += f" AND log_epoch = {log_end.epoch} AND log_timestamp = {log_end.timestamp}"
-    return f"@fence = (SELECT IF({supposed}, 1, {FAIL}) FROM _replication.meta WHERE id = 1 FOR UPDATE)"
+        condition += f" AND log_epoch = {log_end.epoch} AND log_timestamp = {log_end.timestamp}"
+    return condition
+
+
+def guard(epoch: int, owner: str, log_end: Position | None, applied_timestamp: int | None) -> str:
+    """The assignment that locks the meta row and reads it afresh, and fails unless all is as supposed. A locking read sees what
+    the lock's former holder committed; and it begins the transaction, because autocommit is off."""
+    condition = supposed(epoch, owner, log_end, applied_timestamp)
+    return f"@fence = (SELECT IF({condition}, 1, {FAIL}) FROM _replication.meta WHERE id = 1 FOR UPDATE)"
 
 
 def begin_change(effect: RunSchemaChange) -> str:
@@ -134,10 +139,15 @@ def _values(row: LogRow) -> str:
     )
 
 
-def insert_rows(rows: Iterable[LogRow]) -> str:
+def insert_rows(rows: Sequence[LogRow], only_if: str = "") -> str:
+    """`only_if`: fails where this is not so."""
+    values = ", ".join(map(_values, rows))
+    if only_if:
+        first = str(rows[0].last_timestamp)
+        values = f"(IF({only_if}, {first}, {FAIL}){values[1 + len(first) :]}"
     return (
         "INSERT INTO _replication.log (last_timestamp, first_timestamp, epoch, previous_timestamp, previous_epoch,"
-        f" entries_total, bytes_total, now_us, payload, checksum, open_change) VALUES {', '.join(map(_values, rows))}"
+        f" entries_total, bytes_total, now_us, payload, checksum, open_change) VALUES {values}"
     )
 
 
@@ -247,10 +257,9 @@ NOTE_ROWS = "CRC32(CONCAT(@rows_digest, ',', ROW_COUNT()))"
 
 
 class Applying(msgspec.Struct, frozen=True):
-    """How rows are applied, behind whatever opens the transaction."""
+    """How rows are applied, behind what opens the transaction."""
 
     statements: tuple[str, ...]
-    """The first is the assignments of a SET, which its opening has still to be put before."""
     expected: dict[int, int]
     timestamps: dict[int, int]
     digest: int
@@ -259,8 +268,8 @@ class Applying(msgspec.Struct, frozen=True):
 
 
 @lru_cache(maxsize=4)
-def _applying(apply: tuple[tuple[LogRow, Batch], ...], merged: bool) -> Applying:
-    """Made once for all replicas that keep up."""
+def _applying(apply: tuple[tuple[LogRow, Batch], ...], merged: bool, place: int) -> Applying:
+    """Made once for all replicas that keep up. `place`: of the first statement in the packet."""
     statements: list[str] = []
     expected: dict[int, int] = {}
     timestamps: dict[int, int] = {}
@@ -272,38 +281,40 @@ def _applying(apply: tuple[tuple[LogRow, Batch], ...], merged: bool) -> Applying
         for run in runs_of(batch.entries, 0 if merged else len(batch.entries)):
             first, rows_affected = run.entries[0], run.rows_affected
             note = NOTE_ROWS if expected else "0"
-            statements.append(f"{'SET ' if statements else ''}{pins_of(run)}, timestamp = {now}, @rows_digest = {note}")
+            statements.append(f"SET {pins_of(run)}, timestamp = {now}, @rows_digest = {note}")
             statements += [] if not may_use_an_old_id(first) else SPEND_AN_OLD_ID
-            expected[len(statements)] = rows_affected
-            timestamps[len(statements)] = first.timestamp
+            expected[place + len(statements)] = rows_affected
+            timestamps[place + len(statements)] = first.timestamp
             digest = zlib.crc32(f"{digest},{rows_affected}".encode())
             statements.append(run.sql)
     return Applying(tuple(statements), expected, timestamps, digest, len(expected) < entries)
 
 
 def store_rows(effect: StoreRows, merged: bool = True) -> Storing:
-    """Guard, apply, guard what was applied, drop, append, commit. `merged`: entries that may be are applied together.
+    """Guard and move the positions, drop, apply, append if the rows affected were those of the master, commit. `merged`:
+    entries that may be are applied together.
 
-    What is applied comes before what is appended: the rows affected by the last entry must be looked at by the very next
-    statement, and that is the one which moves the positions anyway."""
-    opening = guard(effect.epoch, effect.owner, effect.log_end, effect.applied_timestamp)
-    applying = _applying(effect.apply, merged)
-    first, *rest = applying.statements or ("",)
-    statements = [f"SET {opening}, {first}" if first else f"SET {opening}", *rest]
-    rows_guard = len(statements) if applying.expected else None
-    statements.append(
+    The guard is the UPDATE: it locks the row and sees what the lock's former holder committed. The rows affected by the last
+    entry must be looked at by the very next statement."""
+    statements = [
         update_meta(
             effect.committed_timestamp,
             effect.master,
             log_end=effect.append[-1].position if effect.append else effect.drop_after,
             applied=effect.apply[-1][0] if effect.apply else None,
             ends_change=any(is_outcome(batch) for _, batch in effect.apply),
-            only_if="" if rows_guard is None else f"{NOTE_ROWS} = {applying.digest}",
+            only_if=supposed(effect.epoch, effect.owner, effect.log_end, effect.applied_timestamp),
         )
-    )
+    ]
     if effect.drop_after is not None:
         statements.append(f"DELETE FROM _replication.log WHERE last_timestamp > {effect.drop_after.timestamp}")
+    applying = _applying(effect.apply, merged, len(statements))
+    statements += applying.statements
+    are_the_same = f"{NOTE_ROWS} = {applying.digest}" if applying.expected else ""
+    rows_guard = len(statements) if applying.expected else None
     if effect.append:
-        statements.append(insert_rows(effect.append))
+        statements.append(insert_rows(effect.append, are_the_same))
+    elif are_the_same:
+        statements.append(f"SET @fence = IF({are_the_same}, 1, {FAIL})")
     statements.append("COMMIT")
     return Storing(statements, applying.expected, applying.timestamps, rows_guard, applying.merges)

@@ -97,41 +97,59 @@ def test_the_row_and_the_positions_go_into_the_masters_open_transaction_together
     ]
 
 
-def test_storing_applies_then_moves_the_positions_then_drops_then_appends_then_commits() -> None:
+def test_storing_moves_the_positions_then_drops_then_applies_then_appends_then_commits() -> None:
     kept, lost = rows_of(1, "INSERT kept", "INSERT lost")
     new = row_of(end_after(kept), 2, Entry(9, "INSERT new", 2, insert_id=6))
     effect = store(
         2, "us", lost.position, 0, drop_after=kept.position, append=[new], apply=[kept, new], committed_timestamp=9
     )
     storing = node_sql.store_rows(effect)
-    guard = node_sql.guard(2, "us", lost.position, 0)
     time = f"timestamp = {NOW_US / 1e6:.6f}"
     digest = crc32(b"%d,2" % crc32(b"0,1"))
+    guard = "epoch = 2 AND owner = 'us' AND applied_timestamp = 0 AND log_epoch = 1 AND log_timestamp = 4"
     assert storing.statements == [
-        f"SET {guard}, @write_timestamp = 2, @write_step = 0, insert_id = 1, {time}, @rows_digest = 0",
+        f"UPDATE _replication.meta SET committed_timestamp = IF({guard}, 9, {node_sql.FAIL}), master = 'master-of-test',"
+        " log_epoch = 2, log_timestamp = 9, applied_timestamp = 9, applied_entries = 2 WHERE id = 1",
+        "DELETE FROM _replication.log WHERE last_timestamp > 2",
+        f"SET @write_timestamp = 2, @write_step = 0, insert_id = 1, {time}, @rows_digest = 0",
         "INSERT kept",
         f"SET @write_timestamp = 9, @write_step = 0, insert_id = 6, {time}, @rows_digest = {node_sql.NOTE_ROWS}",
         "INSERT new",
-        f"UPDATE _replication.meta SET committed_timestamp = IF({node_sql.NOTE_ROWS} = {digest}, 9, {node_sql.FAIL}),"
-        " master = 'master-of-test', log_epoch = 2, log_timestamp = 9, applied_timestamp = 9, applied_entries = 2"
-        " WHERE id = 1",
-        "DELETE FROM _replication.log WHERE last_timestamp > 2",
-        node_sql.insert_rows([new]),
+        node_sql.insert_rows([new], f"{node_sql.NOTE_ROWS} = {digest}"),
         "COMMIT",
     ]
-    assert (storing.expected, storing.rows_guard) == ({1: 1, 3: 2}, 4)
+    assert (storing.expected, storing.rows_guard) == ({3: 1, 5: 2}, 6)
+
+
+def test_rows_are_appended_only_if_those_applied_before_were_the_masters() -> None:
+    row = row_of(EMPTY_LOG_END, 3, Entry(5, "INSERT", 1))
+    plain = node_sql.insert_rows([row, row])
+    assert node_sql.insert_rows([row, row], "a = b") == plain.replace(
+        "(5, 5,", f"(IF(a = b, 5, {node_sql.FAIL}), 5,", 1
+    )
+
+
+def test_where_nothing_is_appended_the_rows_applied_are_compared_all_the_same() -> None:
+    row = row_of(EMPTY_LOG_END, 1, Entry(5, "INSERT", 1))
+    storing = node_sql.store_rows(store(1, "us", row.position, 0, apply=[row]))
+    assert storing.rows_guard == 3
+    assert storing.statements[3:] == [
+        f"SET @fence = IF({node_sql.NOTE_ROWS} = {crc32(b'0,1')}, 1, {node_sql.FAIL})",
+        "COMMIT",
+    ]
 
 
 def test_a_dropped_tail_that_nothing_follows_ends_the_log_where_it_was_cut() -> None:
     kept, lost = rows_of(1, "INSERT kept", "INSERT lost")
     storing = node_sql.store_rows(store(2, "us", lost.position, 0, drop_after=kept.position))
-    assert f"log_epoch = 1, log_timestamp = {kept.last_timestamp}" in storing.statements[1]
+    assert f", log_epoch = 1, log_timestamp = {kept.last_timestamp}" in storing.statements[0]
 
 
 def test_what_is_not_applied_leaves_the_applied_position_alone() -> None:
     storing = node_sql.store_rows(store(1, "us", LOG_BEGIN, 0, append=rows_of(1, "INSERT")))
     assert (storing.expected, storing.rows_guard) == ({}, None)
-    assert "applied" not in storing.statements[1]
+    assert "applied_timestamp = 0" in storing.statements[0], "it is compared"
+    assert storing.statements[0].count("applied") == 1, "and stays"
     assert not any("DELETE" in statement for statement in storing.statements)
 
 

@@ -31,9 +31,9 @@ class Written:
 
 
 @pytest.fixture
-async def pair() -> AsyncIterator[tuple[Written, JoiningTransport]]:
+async def pair() -> tuple[Written, JoiningTransport]:
     written: Any = Written()
-    yield written, JoiningTransport(written, asyncio.get_running_loop())
+    return written, JoiningTransport(written, asyncio.get_running_loop())
 
 
 async def test_head_and_body_are_one_write(pair: tuple[Written, JoiningTransport]) -> None:
@@ -89,8 +89,8 @@ async def port() -> AsyncIterator[int]:
     config = uvicorn.Config(application, port=0, http=OneWriteProtocol, lifespan="off", log_level="warning")
     server = uvicorn.Server(config)
     serving = asyncio.get_running_loop().create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.005)  # it has no event for that
+    while not server.started:  # noqa: ASYNC110 (it has no event for that)
+        await asyncio.sleep(0.005)  # looked at again
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     await serving
