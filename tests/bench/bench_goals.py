@@ -9,7 +9,9 @@ from typing import Literal
 
 from results import HEALTHY, Key, Results, Summary, in_order, summaries
 
-PROJECT, SINGLE, SEMISYNC, GROUP, GALERA, EMPTY = "project", "single", "semisync", "gr", "galera", "empty-route"
+PROJECT, SINGLE, GROUP, GALERA, EMPTY = "project", "single", "gr", "galera", "empty-route"
+SEMISYNC = "semisync-flushed"
+"""The one whose promise is like ours: on the disks of two replicas. (With its defaults a replica acknowledges what it may lose.)"""
 PEER_TITLES = {SINGLE: "unreplicated", SEMISYNC: "semisync", GROUP: "Group Replication", GALERA: "Galera"}
 INSERTS_A_SECOND = (
     (64, GROUP, 5.0),

@@ -51,7 +51,7 @@ KINDS = {
         EMPTY_ROUTE,
     )
 }
-BY_DEFAULT = ("project", "single", "semisync", "gr", "galera", "empty-route")
+BY_DEFAULT = ("project", "single", "semisync", "semisync-flushed", "gr", "galera", "empty-route")
 WORKS = ("insert", "update", "read", "mix")
 FLUSHES = 200
 
