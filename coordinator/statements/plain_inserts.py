@@ -13,6 +13,7 @@ import msgspec
 
 from statements.sql_lexer import PLAIN_LIST
 from statements.sql_shapes import PlainInsert, TableName
+from statements.text_shapes import is_unicode
 
 _SPACE = r"[ \t-\r]{1,32}+"
 _MAYBE = r"[ \t-\r]{0,32}+"
@@ -35,17 +36,9 @@ class Halves(msgspec.Struct, frozen=True):
 def halves_of(text: str) -> Halves | None:
     """None: it is another statement, or one that only the lexer can judge."""
     match = _TEXT.match(text)
-    if match is None or "\0" in text or not (text.isascii() or _is_unicode(text)):
+    if match is None or "\0" in text or not is_unicode(text):
         return None
     return Halves(match["head"], match["row"])
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def read_head(head: str) -> PlainInsert:

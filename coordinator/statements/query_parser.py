@@ -40,12 +40,14 @@ from statements.sql_definitions import read_schema_change
 from statements.sql_lexer import LITERAL, Refused, Tokens, finish, tokenize
 from statements.sql_shapes import Claim, PlainInsert, Relation, Splice, weight_of
 from statements.sql_writes import Write, read_change, read_insert
+from statements.text_shapes import shape_of, statement_in
 
 __all__ = ["Kind", "Refused", "Statement", "parse", "parse_in_steps"]
 
 _CACHED_CHARS_MAX = 2048
 _CACHED_TEXTS_MAX = 2048
 _KNOWN_HEADS_MAX = 1024
+_KNOWN_SHAPES_MAX = 1024
 _DEFINITIONS_MAX = 256
 _WEIGHT_MAX = 16_384
 """Of what must be compared with the schema: columns times tables, so that no judgement takes long."""
@@ -76,6 +78,8 @@ class Statement(msgspec.Struct, frozen=True):
     """It is one row of plain values for a table."""
     row_at: int = 0
     """Where in `text` that row begins."""
+    shape: str = ""
+    """What it has in common with texts of the same verdict; empty: nothing that is known."""
 
     @property
     def rests_on_schema(self) -> bool:
@@ -100,7 +104,7 @@ def parse(text: str) -> Statement:
         return _run(text)
     halves = halves_of(text)
     if halves is None:
-        return _parse_cached(text)
+        return _parse_by_shape(text)
     known = _known_heads.get(halves.head)
     if known is None:
         known = _parse_cached(text)
@@ -121,6 +125,21 @@ def parse(text: str) -> Statement:
     )
 
 
+def _parse_by_shape(text: str) -> Statement:
+    shape = shape_of(text)
+    if not shape:
+        return _parse_cached(text)
+    known = _known_shapes.get(shape)
+    if known is not None:
+        return msgspec.structs.replace(known, text=statement_in(text))
+    statement = _parse_cached(text)
+    if statement.verb in _BY_SHAPE and statement.text == statement_in(text):
+        if len(_known_shapes) >= _KNOWN_SHAPES_MAX:
+            _known_shapes.clear()
+        statement = _known_shapes[shape] = msgspec.structs.replace(statement, shape=shape)
+    return statement
+
+
 def parse_in_steps(text: str) -> _Steps:
     """As parse, in steps of at most 2 ms: yields between them, so that whoever drives it can let others run."""
     tokens = yield from tokenize(text)
@@ -132,6 +151,10 @@ def _run(text: str) -> Statement:
 
 
 _parse_cached = lru_cache(_CACHED_TEXTS_MAX)(_run)
+_BY_SHAPE = frozenset({"SELECT", "UPDATE", "DELETE"})
+"""In the others values may matter: which ids an INSERT names, what a default is."""
+_known_shapes: dict[str, Statement] = {}
+"""Verdicts by what is left of a text without the values of its plain literals (text_shapes.py)."""
 _known_heads: dict[str, Statement] = {}
 """Verdicts on plain inserts by their heads: a row of plain values changes nothing in one (plain_inserts.py)."""
 

@@ -134,6 +134,8 @@ class Catalogue:
         self._tables = {(table.schema, table.name): table for table in tables}
         self.merging: dict[PlainInsert, bool] = {}
         """What schema_merging.py found out, kept as long as the catalogue."""
+        self.exact_shapes: set[str] = set()
+        """Shapes of statements that were found exact (schema_judge.py), kept as long as the catalogue."""
         self.children: dict[tuple[str, str], list[ForeignKey]] = {}
         """Parent -> the foreign keys that point to it."""
         for key in foreign_keys:

@@ -34,6 +34,8 @@ from statements.sql_shapes import (
     RowIds,
 )
 
+_EXACT_SHAPES_MAX = 4096
+
 
 def judge(statement: Statement, catalogue: Catalogue) -> None:
     """Raises Refused."""
@@ -42,7 +44,11 @@ def judge(statement: Statement, catalogue: Catalogue) -> None:
 
 def judge_in_steps(statement: Statement, catalogue: Catalogue) -> Generator[None, None, None]:
     """As judge; pauses between claims, of which a text may have thousands."""
-    return Judge(catalogue, statement.relations).take(statement.claims)
+    if statement.shape in catalogue.exact_shapes:
+        return
+    yield from Judge(catalogue, statement.relations).take(statement.claims)
+    if statement.shape and len(catalogue.exact_shapes) < _EXACT_SHAPES_MAX:
+        catalogue.exact_shapes.add(statement.shape)
 
 
 class Judge:

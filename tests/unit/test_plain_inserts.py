@@ -98,7 +98,7 @@ def by_the_whole_text(text: str) -> Statement | str:
 
 def by_parse(text: str) -> Statement | str:
     try:
-        return msgspec.structs.replace(parse(text), plain=None, row_at=0)
+        return msgspec.structs.replace(parse(text), plain=None, row_at=0, shape="")
     except Refused as refused:
         return refused.reason
 
