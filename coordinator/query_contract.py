@@ -9,10 +9,21 @@ class QueryRequest(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        json_schema_extra={"examples": [{"query": "SELECT * FROM users ORDER BY id DESC LIMIT 3"}]},
+        json_schema_extra={
+            "examples": [
+                {"query": "SELECT * FROM users ORDER BY id DESC LIMIT 3"},
+                {"query": "SELECT * FROM users WHERE name = ? AND id < ?", "params": ["Alice", 100]},
+                {"query": "SELECT * FROM users WHERE name = :name", "params": {"name": "Alice"}},
+            ]
+        },
     )
 
     query: str = Field(description="One SQL statement: SELECT, INSERT, REPLACE, UPDATE, DELETE, SHOW, …")
+    params: list[Any] | dict[str, Any] | None = Field(
+        default=None,
+        description="Values for the markers: a list for ?, an object for :name. A value is null, true, false, a number, a text, "
+        '{"decimal": "12.50"} or {"base64": "…"}',
+    )
 
 
 class WriteAnswer(BaseModel):

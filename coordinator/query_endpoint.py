@@ -26,6 +26,7 @@ from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from adapters.outcomes import DISTURBANCES
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadRefused, Refuse, Stale
+from statements.parameters import BadParameters, bind, bind_in_steps
 from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
 from statements.schema_judge import judge_in_steps
 from statements.schema_merging import may_merge
@@ -48,6 +49,7 @@ TIME_TYPE = 11
 
 class QueryBody(msgspec.Struct, forbid_unknown_fields=True):
     query: str
+    params: list[Any] | dict[str, Any] | None = None
 
 
 _decode_body = msgspec.json.Decoder(QueryBody).decode
@@ -105,14 +107,14 @@ class QueryEndpoint:
 
     async def answer(self, body: bytes) -> dict[str, object]:
         """The body of a successful answer. Raises QueryError."""
-        statement = await self._parse(query_of(body))
+        statement = await self._parse(await text_of(body))
         if statement.kind is Kind.READ:
             return await self._read(statement)
         return await self._write(statement)
 
     async def explain(self, body: bytes) -> dict[str, object]:
         """What would become of the query. Nothing of it is executed; where it rests on the schema, that is read."""
-        text = query_of(body)
+        text = await text_of(body)
         statement: Statement | None = None
         refusal: QueryError | None = None
         try:
@@ -268,15 +270,24 @@ def explanation(statement: Statement | None, refusal: QueryError | None) -> dict
     return told
 
 
-def query_of(body: bytes) -> str:
-    """The query text of a request's body. Raises QueryError with what is wrong."""
+async def text_of(body: bytes) -> str:
+    """The query of a request's body, its parameters bound. Raises QueryError with what is wrong."""
     try:
-        query = _decode_body(body).query
+        asked = _decode_body(body)
     except msgspec.ValidationError as error:
         raise errors.bad_request(422, f'the body must be {{"query": "…"}}: {error}') from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise errors.bad_request(400, f"the body is not JSON: {error}") from error
-    return query
+    if asked.params is None:
+        return asked.query
+    try:
+        if len(asked.query) <= LONG_TEXT_CHARS:
+            return bind(asked.query, asked.params)
+        return await in_steps(bind_in_steps(asked.query, asked.params))
+    except BadParameters as bad:
+        raise errors.bad_request(422, str(bad)) from bad
+    except Refused as refusal:
+        raise errors.refused(refusal.reason, refusal.errno, refusal.sqlstate) from refusal
 
 
 def rows_as_objects(result: StatementResult) -> list[dict[str, Any]]:

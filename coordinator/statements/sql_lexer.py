@@ -44,6 +44,8 @@ LITERAL = "'"
 ROWS = "()"
 """Key of one or more parenthesised lists of plain values: `()`, `(1, 'a')`, `(1),(2)`."""
 SYSTEM_VARIABLE = "@@"
+MARKER = "?"
+"""Key of a parameter marker, in a text that may have some."""
 TRIGGER_KEYS = ["CREATE", "TRIGGER"]
 """How the only statement begins that may have a `;` in it."""
 
@@ -126,11 +128,17 @@ _PATTERN_BY_KIND = {
     "end": r"\Z",
     "unknown": ".",
 }
-_TOKEN = re.compile(
-    rf"{_WS}(?:" + "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _PATTERN_BY_KIND.items()) + ")", re.DOTALL
-)
+
+
+def _tokens_of(patterns: dict[str, str]) -> re.Pattern[str]:
+    alternatives = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in patterns.items())
+    return re.compile(rf"{_WS}(?:{alternatives})", re.DOTALL)
+
+
+_TOKEN = _tokens_of(_PATTERN_BY_KIND)
+_TOKEN_OR_MARKER = _tokens_of({"marker": r"\?|:[A-Za-z_][0-9A-Za-z_]{0,63}+(?![0-9A-Za-z_])", **_PATTERN_BY_KIND})
 ONE_ROW = re.compile(PLAIN_LIST)
-_KEY_BY_KIND = {"quoted": NAME, "system_variable": SYSTEM_VARIABLE}
+_KEY_BY_KIND = {"quoted": NAME, "system_variable": SYSTEM_VARIABLE, "marker": MARKER}
 _STRING_PIECES = {
     "'": re.compile(r"(?:[^'\\]{1,64}+|\\.|''){0,2048}+", re.DOTALL),
     '"': re.compile(r'(?:[^"\\]{1,64}+|\\.|""){0,2048}+', re.DOTALL),
@@ -147,8 +155,8 @@ _UNTERMINATED = "the text ends inside a {}: close it"
 TWO_STATEMENTS = "one text is one statement: send several as one atomic batch, one element each"
 _REASON_BY_CHARACTER = {
     "@": "user variables do not outlive a request and differ between nodes: write the value itself",
-    ":": "`:=` sets a user variable, which does not outlive a request: write the value itself",
-    "?": "parameter markers are not bound here: write the values as literals",
+    ":": "a marker :name needs a value in `params`, an object; `:=` sets a user variable, which does not outlive a request",
+    "?": "a parameter marker needs a value in `params`, a list",
     "$": "a bare name may not begin with $, which opens a string in newer servers: put the name into backticks",
     "{": "ODBC escapes are not supported: write the expression without { }",
     "\\": "a backslash outside of a string is not SQL: put the text into quotes",
@@ -177,17 +185,18 @@ def is_one_row(tokens: Tokens, index: int) -> bool:
     return row is not None and row.end() == tokens.ends[index]
 
 
-def tokenize(text: str) -> Generator[None, None, Tokens]:
-    """Lex `text`; pauses (yields) so often that no stretch between two pauses is longer than about a millisecond."""
+def tokenize(text: str, has_markers: bool = False) -> Generator[None, None, Tokens]:
+    """Lex `text`, in which markers may stand if `has_markers`; pauses (yields) so often that no stretch between two pauses is
+    longer than about a millisecond."""
     yield from _check_encoding(text)
     tokens = Tokens(text)
     keys, starts, ends = tokens.keys, tokens.starts, tokens.ends
     opened: list[int] = []
     position, matched, tokens_till_pause, position_at_pause, closed = 0, 0, _PAUSE_TOKENS, _PAUSE_CHARS, False
-    kind = ""
+    kind, token = "", _TOKEN_OR_MARKER if has_markers else _TOKEN
     while kind != "end":
         # Comments and long literals are left with find() or in pieces, then the scan starts again behind them.
-        for match in _TOKEN.finditer(text, position):
+        for match in token.finditer(text, position):
             kind = match.lastgroup or "unknown"
             start, position = match.span(kind)
             matched += 1

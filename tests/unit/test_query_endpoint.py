@@ -13,7 +13,7 @@ from driver import Driver
 from errors import QueryError
 from hypothesis import given
 from hypothesis import strategies as st
-from query_endpoint import LONG_TEXT_CHARS, TIME_TYPE, QueryEndpoint, query_of, rows_as_objects, time_text
+from query_endpoint import LONG_TEXT_CHARS, TIME_TYPE, QueryEndpoint, rows_as_objects, text_of, time_text
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader
@@ -259,8 +259,21 @@ def test_a_time_reads_back_as_what_it_was(total_us: int) -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"query": "SELECT 1"}', b' {"query":"SELECT 1"}\n', b'{"query": "SELECT\\u00201"}'])
-def test_the_query_is_the_text_in_the_body(body: bytes) -> None:
-    assert query_of(body) == "SELECT 1"
+async def test_the_query_is_the_text_in_the_body(body: bytes) -> None:
+    assert await text_of(body) == "SELECT 1"
+
+
+async def test_parameters_are_bound_in_a_short_text_and_in_a_long_one() -> None:
+    for blanks in (0, 2 * LONG_TEXT_CHARS):
+        body = json.dumps({"query": f"SELECT ?,{' ' * blanks} ?", "params": ["it's", 2]}).encode()
+        assert await text_of(body) == f"SELECT 'it''s',{' ' * blanks} 2"
+        body = json.dumps({"query": f"SELECT :a,{' ' * blanks} :b", "params": {"b": 2, "a": None}}).encode()
+        assert await text_of(body) == f"SELECT NULL,{' ' * blanks} 2"
+
+
+async def test_whole_numbers_of_any_size_arrive_as_they_were_sent() -> None:
+    for number in (2**53 + 1, -(2**63), 2**64 - 1, 10**40 + 1):
+        assert await text_of(b'{"query": "SELECT ?", "params": [%d]}' % number) == f"SELECT {number}"
 
 
 @pytest.mark.parametrize(
@@ -278,12 +291,17 @@ def test_the_query_is_the_text_in_the_body(body: bytes) -> None:
         (b'{"query": 1}', 422),
         (b'{"query": ["SELECT 1"]}', 422),
         (b'{"Query": "SELECT 1"}', 422),
-        (b'{"query": "SELECT 1", "params": []}', 422),
+        (b'{"query": "SELECT 1", "params": 1}', 422),
+        (b'{"query": "SELECT 1", "params": "x"}', 422),
+        (b'{"query": "SELECT 1", "params": [1]}', 422),
+        (b'{"query": "SELECT ?", "params": []}', 422),
+        (b'{"query": "SELECT ?", "params": [[1]]}', 422),
+        (b'{"query": "SELECT ?", "params": [NaN]}', 400),
     ],
 )
-def test_a_body_that_is_no_query_is_refused_with_what_is_wrong(body: bytes, status: int) -> None:
+async def test_a_body_that_is_no_query_is_refused_with_what_is_wrong(body: bytes, status: int) -> None:
     with pytest.raises(QueryError) as refused:
-        query_of(body)
+        await text_of(body)
     assert (refused.value.status, refused.value.kind, refused.value.committed) == (status, "bad_request", False)
 
 
