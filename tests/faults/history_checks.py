@@ -29,17 +29,24 @@ class Totals:
     nodes_that_differ: int = 0
     schema_changes: int = 0
     """Acknowledged."""
+    inserts: int = 0
+    """Acknowledged, of single rows."""
 
     def __str__(self) -> str:
         return (
             f"{self.acknowledged_writes} acknowledged writes, {self.lost} lost, {self.duplicates} duplicates, "
             f"{self.stale_reads} stale strong reads, {self.other_anomalies} other anomalies, "
-            f"{self.nodes_that_differ} nodes with differing rows, {self.schema_changes} schema changes "
+            f"{self.nodes_that_differ} nodes with differing rows, {self.schema_changes} schema changes, "
+            f"{self.inserts} inserts of single rows "
             f"({self.failed} requests failed, {self.unknown} unknown)"
         )
 
     def count_changes(self, acknowledged: int, anomalies: int) -> None:
         self.schema_changes += acknowledged
+        self.other_anomalies += anomalies
+
+    def count_inserts(self, acknowledged: int, anomalies: int) -> None:
+        self.inserts += acknowledged
         self.other_anomalies += anomalies
 
     def count(self, history: History, anomalies: list[Anomaly]) -> None:

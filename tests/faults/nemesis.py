@@ -24,6 +24,7 @@ from fault_cluster import FaultCluster
 from fault_schedule import FULL_DISK, KILL, LOST_DISK, POWER_CUT, RESTART, Round
 from history import History, Outcome
 from history_checks import Totals, check_all
+from insert_workload import InsertWorkload
 from log_entries import end_of_log, entries_after
 from recording_client import Connection
 from schema_workload import HAPPENED_BEFORE_ERRNOS, SchemaWorkload
@@ -129,7 +130,8 @@ async def run_round(
     workload = Workload(cluster.handle.port("coordinator"), keys, f"{seed}/{planned.number}", clients)
     report.history = workload.history
     changes = SchemaWorkload(cluster.handle.port("coordinator"), f"{seed}/{planned.number}")
-    running = asyncio.gather(workload.run(), changes.run())
+    inserts = InsertWorkload(cluster.handle.port("coordinator"), f"{seed}/{planned.number}")
+    running = asyncio.gather(workload.run(), changes.run(), inserts.run())
     try:
         await _acknowledged_more(workload, CALM_WRITES)
         await _strike(cluster, planned, report)
@@ -137,6 +139,7 @@ async def run_round(
     finally:
         workload.stop()
         changes.stop()
+        inserts.stop()
         await running
     await asyncio.to_thread(_nobody_ended_by_itself, cluster, set())
     began_s = time.monotonic()
@@ -153,9 +156,13 @@ async def run_round(
     totals.count(workload.history, anomalies)
     wrong = await asyncio.to_thread(changes.check, cluster.handle, NODES[0].name)
     totals.count_changes(changes.acknowledged, len(wrong))
+    wrong_rows = await asyncio.to_thread(inserts.check, cluster.handle, NODES[0].name)
+    totals.count_inserts(inserts.acknowledged, len(wrong_rows))
+    wrong += wrong_rows
     if anomalies or workload.oddities or wrong:
         raise Anomalous("\n".join([*map(str, anomalies), *workload.oddities, *wrong]))
     await _run_statements(cluster, keys.statements_that_remove_them())
+    await _run_statements(cluster, inserts.statements_that_remove_them())
     await _run_statements(cluster, changes.statements_that_remove_them(cluster.handle, NODES[0].name))
 
 

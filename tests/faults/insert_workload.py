@@ -1,0 +1,105 @@
+"""Clients that insert single rows while faults strike: inserts that arrive together are executed as one statement.
+
+Every row has a name of its own, so what became of each insert is known from the answers alone: an acknowledged row is there
+once, with the id and (in `users`) the timestamp that its client was told; a failed one is not there; one of unknown fate at
+most once. In `arrivals` names are unique, and now and then a client inserts an acknowledged one again: that must be refused,
+whatever other inserts were executed together with it.
+"""
+
+import asyncio
+import random
+from typing import Any
+
+from cluster_handle import ClusterHandle
+from history import Outcome
+from workload import CLIENT_TIMEOUT_S, REFUSED_PAUSE_S, Client, outcome_of
+
+CLIENTS = 6
+PAUSE_S = 0.01
+DUPLICATE_ERRNO = 1062
+
+
+class InsertWorkload:
+    """All clients, until told to stop."""
+
+    def __init__(self, port: int, seed: str) -> None:
+        self._port = port
+        self._seed = seed
+        self._prefix = f"{random.Random(seed).randrange(1 << 32):08x}"
+        self._stopped = False
+        self.told: dict[str, tuple[str, Outcome, dict[str, Any]]] = {}
+        """Name -> its table, what its client was told in short and in full."""
+        self.anomalies: list[str] = []
+        self.acknowledged = 0
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self._client(number) for number in range(CLIENTS)))
+
+    async def _client(self, number: int) -> None:
+        chance = random.Random(f"{self._seed}-insert-{number}")
+        client = Client(self._port)
+        done = 0
+        mine: list[str] = []
+        while not self._stopped:
+            done += 1
+            name = f"{self._prefix}-{number}-{done}"
+            if mine and chance.random() < 0.05:
+                outcome = await self._again(client, chance.choice(mine))
+            elif chance.random() < 0.5:
+                outcome = await self._insert(client, "users", name)
+            else:
+                outcome = await self._insert(client, "arrivals", name)
+                mine += [name] if outcome is Outcome.OK else []
+            pause_s = 2 * PAUSE_S * chance.random() if outcome is Outcome.OK else REFUSED_PAUSE_S
+            await asyncio.sleep(pause_s)  # the load's own pace
+        client.close()
+
+    async def _insert(self, client: Client, table: str, name: str) -> Outcome:
+        outcome, body = await self._send(client, table, name)
+        self.told[name] = (table, outcome, body)
+        self.acknowledged += outcome is Outcome.OK
+        if outcome is Outcome.OK and body["rows_affected"] != 1:
+            self.anomalies.append(f"{name} affected {body['rows_affected']} rows")
+        if outcome is Outcome.FAIL and body.get("error", {}).get("errno") == DUPLICATE_ERRNO:
+            self.anomalies.append(f"{name} was refused as a duplicate, and was inserted once")
+        return outcome
+
+    async def _again(self, client: Client, name: str) -> Outcome:
+        outcome, _ = await self._send(client, "arrivals", name)
+        if outcome is Outcome.OK:
+            self.anomalies.append(f"{name} was acknowledged twice")
+        return outcome
+
+    async def _send(self, client: Client, table: str, name: str) -> tuple[Outcome, dict[str, Any]]:
+        columns, row = ("(name, email)", f"('{name}', 'x')") if table == "users" else ("(name)", f"('{name}')")
+        was_sent = await client.can_send()
+        status, body = (
+            await client.query(f"INSERT INTO {table} {columns} VALUES {row}", CLIENT_TIMEOUT_S) if was_sent else (0, {})
+        )
+        return outcome_of(status, body, was_sent=was_sent), body
+
+    def check(self, cluster: ClusterHandle, node: str) -> list[str]:
+        """What is there and should not be, or is not and should, or is not as it was told. All nodes are equal: one tells."""
+        like = f"WHERE name LIKE '{self._prefix}-%'"
+        rows: dict[str, list[tuple[int, int | None]]] = {}
+        for table, timestamp in (("users", "timestamp"), ("arrivals", "NULL")):
+            for name, identity, stamped in cluster.rows_on(
+                node, f"SELECT name, id, {timestamp} FROM distributed_db.{table} {like}"
+            ):
+                rows.setdefault(name, []).append((identity, stamped))
+        wrong = list(self.anomalies)
+        for name, (table, outcome, body) in self.told.items():
+            found = rows.pop(name, [])
+            if outcome is Outcome.OK:
+                told = [(body["last_insert_id"], body["timestamp"] if table == "users" else None)]
+                if found != told:
+                    wrong.append(f"{name} was acknowledged as {told} and is {found}")
+            elif len(found) > (outcome is Outcome.INFO):
+                wrong.append(f"{name} was told {outcome.value} and is {found}")
+        return [*wrong, *(f"{name} is there and nobody inserted it" for name in rows)]
+
+    def statements_that_remove_them(self) -> list[str]:
+        return [f"DELETE FROM {table} WHERE name LIKE '{self._prefix}-%'" for table in ("users", "arrivals")]

@@ -1,0 +1,57 @@
+"""The check of single inserts sees each way in which an answer can be untrue."""
+
+from typing import Any, cast
+
+from cluster_handle import ClusterHandle
+from history import Outcome
+from insert_workload import InsertWorkload
+
+from statements.query_parser import Kind, parse
+
+Rows = dict[str, list[tuple[str, int, int | None]]]
+
+
+class Tables:
+    """In a node's place: what its two tables hold."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def rows_on(self, node: str, sql: str) -> list[tuple[Any, ...]]:
+        return [row for table, rows in self._rows.items() if f"distributed_db.{table} " in sql for row in rows]
+
+
+def wrong(told: dict[str, tuple[str, Outcome, dict[str, Any]]], **rows: list[tuple[str, int, int | None]]) -> list[str]:
+    workload = InsertWorkload(0, "seed")
+    workload.told = told
+    return workload.check(cast(ClusterHandle, Tables(rows)), "replica-1")
+
+
+def answered(identity: int, timestamp: int) -> dict[str, Any]:
+    return {"last_insert_id": identity, "timestamp": timestamp}
+
+
+def test_rows_that_are_as_they_were_told_are_right() -> None:
+    told = {
+        "a": ("users", Outcome.OK, answered(1, 7)),
+        "b": ("arrivals", Outcome.OK, answered(2, 9)),
+        "c": ("users", Outcome.FAIL, {}),
+        "d": ("users", Outcome.INFO, {}),
+        "e": ("users", Outcome.INFO, {}),
+    }
+    assert wrong(told, users=[("a", 1, 7), ("d", 3, 11)], arrivals=[("b", 2, None)]) == []
+
+
+def test_every_kind_of_untruth_is_seen() -> None:
+    acknowledged = {"a": ("users", Outcome.OK, answered(1, 7))}
+    assert len(wrong(acknowledged)) == 1, "lost"
+    assert len(wrong(acknowledged, users=[("a", 1, 7), ("a", 2, 7)])) == 1, "twice"
+    assert len(wrong(acknowledged, users=[("a", 2, 7)])) == 1, "another's id"
+    assert len(wrong(acknowledged, users=[("a", 1, 9)])) == 1, "another's timestamp"
+    assert len(wrong({"a": ("users", Outcome.FAIL, {})}, users=[("a", 1, 7)])) == 1, "said not to be there"
+    assert len(wrong({"a": ("users", Outcome.INFO, {})}, users=[("a", 1, 7), ("a", 2, 7)])) == 1, "twice"
+    assert len(wrong({}, users=[("a", 1, 7)])) == 1, "from nowhere"
+
+
+def test_the_cluster_takes_the_statements_around_a_round() -> None:
+    assert [parse(sql).kind for sql in InsertWorkload(0, "seed").statements_that_remove_them()] == [Kind.WRITE] * 2
