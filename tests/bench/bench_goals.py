@@ -11,7 +11,7 @@ from results import HEALTHY, Key, Results, Summary, in_order, summaries
 
 PROJECT, SINGLE, GROUP, GALERA, EMPTY = "project", "single", "gr", "galera", "empty-route"
 SEMISYNC = "semisync-flushed"
-"""The one whose promise is like ours: on the disks of two replicas. (With its defaults a replica acknowledges what it may lose.)"""
+"""The one whose promise is like ours, on the disks of two replicas. With its defaults one acknowledges what it may lose."""
 PEER_TITLES = {SINGLE: "unreplicated", SEMISYNC: "semisync", GROUP: "Group Replication", GALERA: "Galera"}
 INSERTS_A_SECOND = (
     (64, GROUP, 5.0),
