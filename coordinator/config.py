@@ -65,7 +65,7 @@ class CoordinatorSettings(BaseSettings):
     verify_query_timeout_ms: int = Field(default=5_000, ge=10)
     heartbeat_ms: int = Field(default=250, ge=10)
     idle_flush_ms: int = Field(default=10, ge=1)
-    advice_interval_ms: int = Field(default=500, ge=50)
+    advice_interval_ms: int = Field(default=1000, ge=50)
     advice_timeout_ms: int = Field(default=400, ge=10)
     timestamp_timeout_ms: int = Field(default=500, ge=10)
 

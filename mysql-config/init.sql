@@ -60,11 +60,11 @@ CREATE TABLE IF NOT EXISTS distributed_db.users (
   timestamp  BIGINT UNSIGNED NULL COMMENT 'timestamp of the write that made the row'
 ) ENGINE = InnoDB;
 
--- @write_timestamp is set by the coordinator for each entry, on the master and again on every replica that applies it.
--- @write_step is 0, but where several writes are executed as one statement. (The coordinator knows this body, word for word.)
+-- @row_timestamp is set by the coordinator for each entry, on the master and again on every replica that applies it.
+-- @row_step is 0, but where several writes are executed as one statement. (The coordinator knows this body, word for word.)
 -- A trigger, because it gives the same value for every form of INSERT, and costs nothing where a table has no such column.
 CREATE DEFINER = root@localhost TRIGGER distributed_db.users_timestamp BEFORE INSERT ON distributed_db.users
-  FOR EACH ROW SET NEW.timestamp = @write_timestamp, @write_timestamp = @write_timestamp + @write_step;
+  FOR EACH ROW SET NEW.timestamp = @row_timestamp, @row_timestamp = @row_timestamp + @row_step;
 
 -- Least privilege, one account a purpose. Nobody but root on the node's own socket can do more.
 CREATE USER IF NOT EXISTS coordinator@'%' IDENTIFIED BY '${COORDINATOR_DB_PASSWORD}';

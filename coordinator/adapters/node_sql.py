@@ -118,10 +118,15 @@ def seconds(now_us: int) -> str:
     return f"{now_us // 1_000_000}.{now_us % 1_000_000:06d}"
 
 
+NO_ONE_TIMESTAMP = "'of a run'"
+"""What a trigger of an earlier version cannot put into a row: it would give all rows of a run the same timestamp."""
+
+
 def pins(timestamp: int, insert_id: int, rand_seed: int, step: int = 0) -> str:
     """The assignments of what one entry's effect depends on beside the batch's time; or a run's, whose timestamps are so far
     apart (merged_inserts.py)."""
-    text = f"@write_timestamp = {timestamp}, @write_step = {step}"
+    of_all_rows = NO_ONE_TIMESTAMP if step else timestamp
+    text = f"@write_timestamp = {of_all_rows}, @row_timestamp = {timestamp}, @row_step = {step}"
     if insert_id:
         text += f", insert_id = {insert_id}"
     if rand_seed:

@@ -24,6 +24,8 @@ SESSION = "SET SESSION autocommit = 1, transaction_read_only = 1, time_zone = '+
 RETRY_S = 0.01
 UNASKED_EVERY_NS = 1_000_000_000
 """Nobody waits for a catalogue that only makes writes cheaper, and one schema change may follow another."""
+UNASKED_SHARE = 20
+"""Thousands of tables take long to read: it may take one part in so many of the time."""
 TRIGGER_PRIVILEGE = (
     "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type = 'TRIGGER' AND grantee ="
     " CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '''@''', SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''')"
@@ -69,6 +71,7 @@ class SchemaReader:
         self._reading: asyncio.Task[Catalogue] | None = None
         self._reading_until_ns = 0
         self._not_before_ns = 0
+        self._took_ns = 0
 
     def at_hand(self) -> Catalogue | None:
         """The catalogue, if it is right at this moment."""
@@ -80,9 +83,8 @@ class SchemaReader:
     def at_hand_or_soon(self, deadline_ns: int) -> Catalogue | None:
         """The same for who can do without: if it is not at hand, it is read meanwhile, once a second at most."""
         catalogue = self.at_hand()
-        now_ns = time.monotonic_ns()
-        if catalogue is None and now_ns >= self._not_before_ns:
-            self._not_before_ns = now_ns + UNASKED_EVERY_NS
+        if catalogue is None and time.monotonic_ns() >= self._not_before_ns:
+            self._not_before_ns = time.monotonic_ns() + max(UNASKED_EVERY_NS, UNASKED_SHARE * self._took_ns)
             self._reading_now(deadline_ns)
         return catalogue
 
@@ -130,6 +132,7 @@ class SchemaReader:
                 self._leaves.read_finished(leave.node, time.monotonic_ns() - asked_ns)
             if parts is not None and version == self._state.schema_version and not self._state.schema_in_flux:
                 catalogue = await in_steps(catalogue_in_steps(version, self._database, parts))
+                self._took_ns = time.monotonic_ns() - asked_ns
                 # right or not by now: who waits for it looks
                 self._catalogue = catalogue
                 return catalogue

@@ -44,7 +44,7 @@ class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     batch_bytes_max: int = 4 << 20
     chunk_bytes_max: int = 1 << 20
     """Payload that one storing command carries at most (but at least one row)."""
-    window_bytes_max: int = 64 << 20
+    window_bytes_max: int = 16 << 20
     log_bytes_max: int = 256 << 20
     """Payload that every node keeps in its log, for nodes that come back; about so much, and a few seconds' writes more."""
     log_age_us_max: int = 24 * 3_600 * 1_000_000

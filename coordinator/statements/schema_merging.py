@@ -2,15 +2,16 @@
 
 MySQL takes the rows of VALUES in their order and checks and stores each by itself: keys, foreign keys, CHECKs, generated columns.
 What is once a statement, and so could tell: the ids (a run of them, if the server makes them all), the time (a batch has one),
-and what its triggers see of @write_timestamp. One trigger knows about that; any other keeps its table's inserts apart.
+and what its triggers see of the write's timestamp. One trigger knows about that; any other keeps its table's inserts apart.
 """
 
 from statements.schema_catalogue import Catalogue
 from statements.sql_shapes import PlainInsert
 
-STAMPING = "SET NEW.timestamp = @write_timestamp, @write_timestamp = @write_timestamp + @write_step"
-"""The body of the trigger that gives each row its write's timestamp (mysql-config/init.sql). `@write_step`: what lies between two
-rows of one statement; 0 but where the statement is several writes."""
+STAMPING = "SET NEW.timestamp = @row_timestamp, @row_timestamp = @row_timestamp + @row_step"
+"""The body of the trigger that gives each row its write's timestamp (mysql-config/init.sql). `@row_step`: what lies between two
+rows of one statement; 0 but where the statement is several writes. A trigger that reads @write_timestamp instead (an earlier
+version made it) finds no number there in such a statement: it fails, and its writes are executed one by one."""
 
 
 def is_stamping(body: str) -> bool:

@@ -2,7 +2,7 @@
 
 A text that our own law would not have let in was made by somebody's hand, past the log (or by a file that was run before the
 first start). It is not understood, and that is never taken for harmless. One variable is known: @write_timestamp is set for
-every entry, to the same value on every node; and one body that counts it on (schema_merging.py).
+every entry, to the same value on every node; and one body, which stamps each row of several (schema_merging.py).
 """
 
 from functools import lru_cache

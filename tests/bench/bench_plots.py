@@ -43,7 +43,6 @@ def draw(results: Results, folder: Path) -> list[Path]:
         if not is_there:
             continue
         figure = make(results)
-        figure.tight_layout()
         figure.savefig(folder / name, dpi=DPI)
         plt.close(figure)
         drawn.append(folder / name)
@@ -72,6 +71,14 @@ def _bars(axes: Any, results: Results, groups: Sequence[str], values: dict[str, 
     axes.set_axisbelow(True)
 
 
+def _legend_below(figure: Any) -> None:
+    """One for all its axes, where it hides no bar."""
+    handles = {
+        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+
+
 def _by_clients(
     results: Results, work: str, what: Callable[[Summary], Spread]
 ) -> tuple[list[str], dict[str, list[Any]]]:
@@ -86,38 +93,39 @@ def _by_clients(
 
 
 def _inserts(results: Results) -> Any:
-    figure, axes = plt.subplots(figsize=(9, 4.5))
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     _bars(axes, results, *_by_clients(results, "insert", lambda summary: summary.per_second))
     axes.set_title("Single-row INSERTs a second")
-    axes.legend()
+    _legend_below(figure)
     return figure
 
 
 def _works(results: Results) -> Any:
     works = [work for work in WORK_TITLES if _has(results, work)]
-    figure, grid = plt.subplots((len(works) + 1) // 2, 2, figsize=(11, 3.5 * ((len(works) + 1) // 2)), squeeze=False)
+    rows = (len(works) + 1) // 2
+    figure, grid = plt.subplots(rows, 2, figsize=(11, 3.5 * rows), squeeze=False, layout="constrained")
     for axes, work in zip(grid.flat, works, strict=False):
         _bars(axes, results, *_by_clients(results, work, lambda summary: summary.per_second))
         axes.set_title(f"{WORK_TITLES[work]}, a second")
-        axes.legend(fontsize=7)
     for axes in grid.flat[len(works) :]:
         axes.remove()
+    _legend_below(figure)
     return figure
 
 
 def _latencies(results: Results) -> Any:
-    figure, axes = plt.subplots(figsize=(9, 4.5))
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     _bars(axes, results, *_by_clients(results, "insert", lambda summary: summary.p99_ms))
     axes.set_yscale("log")
     axes.set_title("Single-row INSERT: p99, ms")
-    axes.legend()
+    _legend_below(figure)
     return figure
 
 
 def _slow(results: Results) -> Any:
     found = {system: slow_ratios(results, system) for system in in_order(row.system for row in results.slow)}
     conditions = in_order(row.condition for row in results.slow if row.condition != HEALTHY)
-    figure, axes = plt.subplots(figsize=(9, 4.5))
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     values: dict[str, list[Spread | None]] = {}
     for system, ratios in found.items():
         kept = [ratios.get(condition) for condition in conditions]
@@ -125,7 +133,7 @@ def _slow(results: Results) -> Any:
     _bars(axes, results, conditions, values)
     axes.axhline(1.0, color="black", linewidth=0.8)
     axes.set_title("INSERTs a second with one replica slow, of the same system's while all is well")
-    axes.legend()
+    _legend_below(figure)
     return figure
 
 
@@ -138,17 +146,17 @@ def _failover(results: Results) -> Any:
             rows = [row for row in results.failover if (row.system, row.fault) == (system, fault)]
             times = [row.seconds for row in rows if row.seconds is not None]
             values[system].append(Spread.of(times) if times else None)
-    figure, axes = plt.subplots(figsize=(7, 4.5))
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     _bars(axes, results, faults, values)
     axes.set_yscale("log")
     axes.set_title("Seconds from the fault of the master to the next acknowledged write")
-    axes.legend()
+    _legend_below(figure)
     return figure
 
 
 def _growth(results: Results) -> Any:
     writes = [each.writes_so_far for each in results.growth]
-    figure, (rate, size) = plt.subplots(2, 1, figsize=(9, 6), sharex=True)
+    figure, (rate, size) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, layout="constrained")
     rate.plot(writes, [each.per_second for each in results.growth], color=COLOURS["project"])
     rate.set_ylim(bottom=0)
     rate.set_title("INSERTs a second, 64 clients")

@@ -642,3 +642,31 @@ def test_openapi_describes_every_status_that_a_query_was_seen_to_have() -> None:
 async def test_openapi_says_that_unknown_fields_are_refused(client: httpx.AsyncClient) -> None:
     api = (await client.get("/openapi.json")).json()
     assert api["components"]["schemas"]["QueryRequest"]["additionalProperties"] is False
+
+
+# ------------------------------------------------------------------------------------------ parameters
+
+
+async def test_values_are_bound_to_markers_before_anything_looks_at_the_text(client: httpx.AsyncClient) -> None:
+    asked = {"query": "INSERT INTO users (name, email) VALUES (?, :x)", "params": ["a", "b"]}
+    mixed = await client.post("/query", json=asked)
+    assert error_in(mixed)[:2] == (422, "bad_request")
+    for query, params, bound in (
+        ("INSERT INTO users (name, email) VALUES (?, ?)", ["it's", "\\"], "('it''s', '\\\\')"),
+        ("INSERT INTO users (name, email) VALUES (:n, :e)", {"n": None, "e": {"base64": "AA=="}}, "(NULL, x'00')"),
+    ):
+        written = await client.post("/query", json={"query": query, "params": params})
+        assert written.status_code == 200
+        told = await client.post("/explain-replication", json={"query": query, "params": params})
+        explained = checked(told, ExplainAnswer)
+        assert explained["replicated"] == f"INSERT INTO users (name, email) VALUES {bound}"
+
+
+@pytest.mark.parametrize(
+    "params", [[], [1, 2, 3], {"name": 1}, [[1], 2], [{"decimal": "x"}, 1], [{"base64": "*"}, 1], "text", 5]
+)
+async def test_values_that_do_not_fit_are_refused_with_what_to_do(client: httpx.AsyncClient, params: object) -> None:
+    asked = {"query": "INSERT INTO users (name, email) VALUES (?, ?)", "params": params}
+    refused = await client.post("/query", json=asked)
+    assert error_in(refused)[:2] == (422, "bad_request")
+    assert refused.json()["committed"] is False

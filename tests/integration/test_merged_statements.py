@@ -29,6 +29,8 @@ FIRST, MASTER, REPLICA = "one_by_one", "by_the_master", "by_a_replica"
 TABLES = (
     "CREATE TABLE stamped (id INT AUTO_INCREMENT PRIMARY KEY, code VARCHAR(20) UNIQUE, made DATETIME(6) DEFAULT NOW(6),"
     " timestamp BIGINT UNSIGNED)",
+    "CREATE TABLE earlier (id INT AUTO_INCREMENT PRIMARY KEY, code VARCHAR(20) UNIQUE, timestamp BIGINT UNSIGNED)",
+    "CREATE TRIGGER earlier BEFORE INSERT ON earlier FOR EACH ROW SET NEW.timestamp = @write_timestamp",
     f"CREATE TRIGGER stamping BEFORE INSERT ON stamped FOR EACH ROW {STAMPING}",
     "CREATE TABLE counted (id INT AUTO_INCREMENT PRIMARY KEY, code VARCHAR(20) UNIQUE, a INT CHECK (a < 90),"
     " twice INT AS (a * 2) STORED, b INT NOT NULL DEFAULT 7)",
@@ -58,7 +60,7 @@ class Side:
         for sql in (f"CREATE DATABASE {name}", f"USE {name}", *TABLES, node_sql.SESSION):
             self.cursor.execute(sql)
         self.other: Any = server.connect_root().cursor()
-        for sql in (f"USE {name}", "SET @write_timestamp = 0, @write_step = 0"):
+        for sql in (f"USE {name}", "SET @write_timestamp = 0, @row_timestamp = 0, @row_step = 0"):
             self.other.execute(sql)
         self.sizes = Counter[int]()
         self.failures = Counter[int]()
@@ -196,3 +198,14 @@ def test_runs_leave_what_their_entries_leave_one_by_one(server: OneMySQL) -> Non
     for side in (master, replica):
         assert sum(times for size, times in side.sizes.items() if size > 2) > 50
     assert {1062, 1048, 1366, 1452, 3819} <= set(alone.failures)
+
+
+def test_the_trigger_of_an_earlier_version_fails_in_a_run_and_stamps_each_write_by_itself(server: OneMySQL) -> None:
+    side, head = Side(server, "upgraded"), "INSERT INTO earlier (code) VALUES "
+    entries = [Entry(2 * number, f"{head}('c{number}')", 1, 0, 0, len(head)) for number in (1, 2, 3)]
+    now = node_sql.seconds(1_764_000_000_000_000)
+    with pytest.raises(pymysql.MySQLError, match="timestamp"):
+        side.run(Run(entries, 2), now)
+    assert None not in side.one_by_one(entries, now)
+    side.cursor.execute("SELECT code, timestamp FROM earlier ORDER BY id")
+    assert side.cursor.fetchall() == (("c1", 2), ("c2", 4), ("c3", 6))

@@ -59,7 +59,7 @@ def test_settings_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"CONFIRM_TIMEOUT_MS": "20000"}, "confirm_timeout_ms must be below request_deadline_ms"),
         ({"IDLE_FLUSH_MS": "250"}, "idle_flush_ms must be below heartbeat_ms"),
         ({"HEARTBEAT_MS": "10", "IDLE_FLUSH_MS": "10"}, "idle_flush_ms must be below heartbeat_ms"),
-        ({"ADVICE_TIMEOUT_MS": "501"}, "advice_timeout_ms must not exceed advice_interval_ms"),
+        ({"ADVICE_TIMEOUT_MS": "1001"}, "advice_timeout_ms must not exceed advice_interval_ms"),
         ({"NODES": ""}, "0 nodes named, at least 4 are needed"),
         ({"NODES": "a=h:1,b=h:2,c=h:3"}, "3 nodes named, at least 4 are needed"),
         ({"NODES": FOUR + ",a=h:5"}, "node 'a' is named twice"),

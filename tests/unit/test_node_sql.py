@@ -17,6 +17,7 @@ GUARD = (
     "@fence = (SELECT IF(epoch = 7 AND owner = 'us' AND applied_timestamp = 40 AND log_epoch = 6 AND log_timestamp = 41,"
     " 1, (SELECT 1 UNION ALL SELECT 2)) FROM _replication.meta WHERE id = 1 FOR UPDATE)"
 )
+STAMP = "@write_timestamp = {0}, @row_timestamp = {0}, @row_step = 0"
 
 
 def test_the_guard_locks_and_compares_the_fence_and_both_positions_and_fails_by_a_subquery_of_two_rows() -> None:
@@ -46,9 +47,10 @@ def test_the_time_is_pinned_to_the_microsecond(now_us: int, seconds: str) -> Non
 
 
 def test_pins_say_only_what_the_entry_needs() -> None:
-    assert node_sql.pins(9, 0, 0) == "@write_timestamp = 9, @write_step = 0"
-    assert node_sql.pins(9, 4, 0, 2) == "@write_timestamp = 9, @write_step = 2, insert_id = 4"
-    seeded = "@write_timestamp = 9, @write_step = 0, insert_id = 4, rand_seed1 = 3, rand_seed2 = 5"
+    assert node_sql.pins(9, 0, 0) == f"{STAMP.format(9)}"
+    of_a_run = "@write_timestamp = 'of a run', @row_timestamp = 9, @row_step = 2, insert_id = 4"
+    assert node_sql.pins(9, 4, 0, 2) == of_a_run
+    seeded = f"{STAMP.format(9)}, insert_id = 4, rand_seed1 = 3, rand_seed2 = 5"
     assert node_sql.pins(9, 4, (5 << 30) + 3) == seeded
 
 
@@ -64,8 +66,8 @@ def test_a_batch_has_two_statements_a_request_and_goes_on_behind_one_that_failed
     effect = execute(1, "us", Position(1, 10), "INSERT 1", "INSERT 2", "INSERT 3")
     whole = node_sql.run_requests(effect, 0).statements
     opening = f"SET {node_sql.guard(1, 'us', Position(1, 10), None)}, timestamp = {NOW_US / 1e6:.6f}"
-    assert whole[0] == f"{opening}, @write_timestamp = 12, @write_step = 0"
-    assert whole[2::2] == [f"SET @write_timestamp = {number}, @write_step = 0" for number in (14, 16)]
+    assert whole[0] == f"{opening}, {STAMP.format(12)}"
+    assert whole[2::2] == [f"SET {STAMP.format(number)}" for number in (14, 16)]
     assert whole[1::2] == ["INSERT 1", "INSERT 2", "INSERT 3"]
     assert node_sql.run_requests(effect, 2).statements == whole[4:]
     assert node_sql.run_requests(effect, 3).statements == []
@@ -78,7 +80,7 @@ def test_a_seed_is_pinned_for_a_request_that_uses_it_only() -> None:
     (timestamp, request), *_ = effect.requests
     plain = Request(request.request_id, request.sql, True, False, 77, 0)
     unseeded = execute(1, "us", LOG_BEGIN).__class__(NODE, 0, 1, "us", LOG_BEGIN, NOW_US, ((timestamp, plain),))
-    assert node_sql.run_requests(unseeded, 0).statements[0].endswith(", @write_timestamp = 2, @write_step = 0")
+    assert node_sql.run_requests(unseeded, 0).statements[0].endswith(f", {STAMP.format(2)}")
 
 
 def test_a_row_is_written_byte_for_byte() -> None:
@@ -111,9 +113,9 @@ def test_storing_moves_the_positions_then_drops_then_applies_then_appends_then_c
         f"UPDATE _replication.meta SET committed_timestamp = IF({guard}, 9, {node_sql.FAIL}), master = 'master-of-test',"
         " log_epoch = 2, log_timestamp = 9, applied_timestamp = 9, applied_entries = 2 WHERE id = 1",
         "DELETE FROM _replication.log WHERE last_timestamp > 2",
-        f"SET @write_timestamp = 2, @write_step = 0, insert_id = 1, {time}, @rows_digest = 0",
+        f"SET {STAMP.format(2)}, insert_id = 1, {time}, @rows_digest = 0",
         "INSERT kept",
-        f"SET @write_timestamp = 9, @write_step = 0, insert_id = 6, {time}, @rows_digest = {node_sql.NOTE_ROWS}",
+        f"SET {STAMP.format(9)}, insert_id = 6, {time}, @rows_digest = {node_sql.NOTE_ROWS}",
         "INSERT new",
         node_sql.insert_rows([new], f"{node_sql.NOTE_ROWS} = {digest}"),
         "COMMIT",

@@ -112,6 +112,16 @@ async def test_who_can_do_without_a_catalogue_does_not_wait_for_one_and_has_it_r
     assert bench.reader.at_hand_or_soon(0) is not None
 
 
+async def test_a_catalogue_that_takes_long_to_read_is_read_unasked_the_less_often() -> None:
+    bench = Bench()
+    await bench.version()
+    bench.reader._took_ns = 300_000_000
+    bench.state.schema_version += 1
+    before_ns = time.monotonic_ns()
+    assert bench.reader.at_hand_or_soon(before_ns + 10**9) is None
+    assert bench.reader._not_before_ns - before_ns >= 6_000_000_000
+
+
 async def test_a_reading_during_which_the_version_changed_is_thrown_away() -> None:
     bench = Bench()
     bench.session._during.append(lambda: setattr(bench.state, "schema_version", 5))
