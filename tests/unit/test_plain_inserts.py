@@ -1,13 +1,12 @@
 """A plain INSERT is judged by its head; the verdict is the one that the lexer and the law come to by the whole text."""
 
-import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from whole_text import by_parse, by_the_whole_text
 
 from statements.plain_inserts import halves_of, read_head
-from statements.query_parser import Refused, Statement, parse, parse_in_steps
-from statements.sql_lexer import finish
+from statements.query_parser import parse
 from statements.sql_shapes import PlainInsert, TableName
 
 HEADS = [
@@ -87,20 +86,6 @@ pieces = st.sampled_from([*HEADS, *VALUES, *TAILS, "(", ")", ",", " "])
 rows = st.lists(st.sampled_from(VALUES), max_size=4).map(lambda values: f"({', '.join(values)})")
 likely = st.tuples(st.sampled_from(HEADS), rows, st.sampled_from(TAILS)).map("".join)
 wild = st.lists(pieces, max_size=8).map("".join)
-
-
-def by_the_whole_text(text: str) -> Statement | str:
-    try:
-        return finish(parse_in_steps(text))
-    except Refused as refused:
-        return refused.reason
-
-
-def by_parse(text: str) -> Statement | str:
-    try:
-        return msgspec.structs.replace(parse(text), plain=None, row_at=0, shape="")
-    except Refused as refused:
-        return refused.reason
 
 
 @given(text=likely | wild)

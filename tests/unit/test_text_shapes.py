@@ -5,11 +5,11 @@ import random
 import re
 from pathlib import Path
 
-import msgspec
 import pytest
 from fuzz_texts import STATEMENTS, fuzz, texts
+from whole_text import by_parse, by_the_whole_text
 
-from statements.query_parser import Refused, Statement, parse, parse_in_steps
+from statements.query_parser import Refused, parse
 from statements.schema_catalogue import Catalogue
 from statements.schema_judge import judge
 from statements.schema_tables import catalogue_of
@@ -42,20 +42,6 @@ def likes_of(text: str, chance: random.Random) -> list[str]:
         return chance.choice(STRINGS if value[0].startswith("'") else NUMBERS)
 
     return [_VALUES.sub(other, text) for _ in range(3)]
-
-
-def by_the_whole_text(text: str) -> Statement | str:
-    try:
-        return finish(parse_in_steps(text))
-    except Refused as refused:
-        return refused.reason
-
-
-def by_parse(text: str) -> Statement | str:
-    try:
-        return msgspec.structs.replace(parse(text), plain=None, row_at=0, shape="")
-    except Refused as refused:
-        return refused.reason
 
 
 def prove(text: str) -> None:
