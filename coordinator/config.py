@@ -35,6 +35,10 @@ class CoordinatorSettings(BaseSettings):
     read_timeout_ms: int = Field(default=10_000, ge=10)
     """How long one SELECT may run."""
     read_rows_max: int = Field(default=100_000, ge=1)
+    batch_read_timeout_ms: int = Field(default=1_000, ge=10)
+    """How long one SELECT among writes may run: all other writes wait for it."""
+    batch_statements_max: int = Field(default=1_000, ge=1)
+    """Statements of one request."""
     body_bytes_max: int = Field(default=2 << 20, ge=1024)
     pending_writes_max: int = Field(default=10_000, ge=1)
     reader_connections_max: int = Field(default=16, ge=1)

@@ -52,7 +52,7 @@ from replication.events import (
 from replication.replicator import Replicator
 from replication.replies import Reply
 from replication.state import MILLISECOND_NS, Phase
-from replication.values import Certainty, Request
+from replication.values import Certainty, Request, RequestStatement
 
 log = logging.getLogger("coordinator")
 
@@ -103,30 +103,19 @@ class Driver:
     # ------------------------------------------------------------------------------------------ outside
 
     async def write(
-        self,
-        sql: str,
-        *,
-        inserts: bool,
-        uses_random: bool,
-        schema_version: int = 0,
-        row_at: int = 0,
-        row_schema: int = 0,
+        self, statements: tuple[RequestStatement, ...], schema_version: int = 0, row_schema: int = 0
     ) -> Acknowledge | Refuse | Fail | Stale:
-        """Resolves when the write's fate is known or its deadline has passed. `schema_version`: of the schema that the text was
-        judged by; 0: it does not rest on it. `row_at`, `row_schema`: as in a Request."""
+        """One request. Resolves when its fate is known or its deadline has passed. The versions are those of a Request."""
         self._last_id += 1
-        seed = int.from_bytes(os.urandom(8), "big") >> 4 if uses_random else 0
         deadline_ns = time.monotonic_ns() + self._deadline_ns
-        request = Request(
-            self._last_id, sql, inserts, uses_random, seed, deadline_ns, False, schema_version, row_at, row_schema
-        )
-        return await self._send(request)
+        return await self._send(Request(self._last_id, statements, deadline_ns, False, schema_version, row_schema))
 
     async def change_schema(self, sql: str) -> Acknowledge | Refuse | Fail | Stale:
         """Resolves when the schema change was made or refused, or its deadline has passed: that may be long."""
         self._last_id += 1
         deadline_ns = time.monotonic_ns() + self._change_deadline_ns
-        return await self._send(Request(self._last_id, sql, False, False, 0, deadline_ns, changes_schema=True))
+        change = (RequestStatement(sql),)
+        return await self._send(Request(self._last_id, change, deadline_ns, changes_schema=True))
 
     async def _send(self, request: Request) -> Acknowledge | Refuse | Fail | Stale:
         future: asyncio.Future[Acknowledge | Refuse | Fail | Stale]

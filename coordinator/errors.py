@@ -28,6 +28,7 @@ class QueryError(Exception):
         errno: int | None = None,
         sqlstate: str | None = None,
         retry_after_s: int | None = None,
+        statement_index: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -37,13 +38,20 @@ class QueryError(Exception):
         self.errno = errno
         self.sqlstate = sqlstate
         self.retry_after_s = retry_after_s
+        self.statement_index = statement_index
+        """Which statement of a batch is to blame; None: it was no batch, or none is."""
 
     def body(self) -> dict[str, object]:
         return {
             "success": False,
             "message": self.message,
             "committed": self.committed,
-            "error": {"kind": self.kind, "errno": self.errno, "sqlstate": self.sqlstate},
+            "error": {
+                "kind": self.kind,
+                "errno": self.errno,
+                "sqlstate": self.sqlstate,
+                "statement_index": self.statement_index,
+            },
         }
 
 
@@ -72,6 +80,11 @@ def rejected(errno: int, sqlstate: str, message: str) -> QueryError:
         )
     kind = "syntax" if errno == 1064 else "statement"
     return QueryError(400, kind, message, errno=errno, sqlstate=sqlstate)
+
+
+def unmet(message: str) -> QueryError:
+    """A statement of a batch did not do what the request expects."""
+    return QueryError(409, "expectation", f"{message}; nothing of the batch was done")
 
 
 def unavailable(reason: str, committed: Committed, errno: int | None = None, sqlstate: str | None = None) -> QueryError:

@@ -14,15 +14,26 @@ STEPS_NS = 500_000
 """After so long the others have their turn."""
 
 
+class Pauses:
+    """For work of many short steps, with a `pause` behind each."""
+
+    def __init__(self) -> None:
+        self._begun_ns = time.monotonic_ns()
+
+    async def pause(self) -> None:
+        """Others run, if they have waited for long enough."""
+        if time.monotonic_ns() - self._begun_ns > STEPS_NS:
+            await asyncio.sleep(0)  # others may run between two steps
+            self._begun_ns = time.monotonic_ns()
+
+
 async def in_steps(steps: Generator[None, None, Result]) -> Result:
     """Run to the end; now and then others run between two steps, each of which is short."""
-    begun_ns = time.monotonic_ns()
+    pauses = Pauses()
     while True:
         try:
             next(steps)
         except StopIteration as done:
             result: Result = done.value
             return result
-        if time.monotonic_ns() - begun_ns > STEPS_NS:
-            await asyncio.sleep(0)  # others may run between two steps
-            begun_ns = time.monotonic_ns()
+        await pauses.pause()

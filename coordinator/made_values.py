@@ -26,3 +26,8 @@ def _literal(splice: Splice) -> str:
     if splice.function == "UUID":
         return f"'{uuid.uuid1()}'"
     return f"x'{os.urandom(splice.size_bytes).hex()}'"
+
+
+def random_seed() -> int:
+    """Of MySQL's RAND(): 60 bits, never 0."""
+    return int.from_bytes(os.urandom(8), "big") >> 4 or 1

@@ -26,12 +26,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from query_contract import (
+    BatchAnswer,
+    BatchRequest,
     ElectionsAnswer,
     ErrorAnswer,
     ExplainAnswer,
     HealthAnswer,
     QueryRequest,
     ReadAnswer,
+    ReadBatchAnswer,
     StatusAnswer,
     SwitchoverAnswer,
     SwitchoverRequest,
@@ -42,6 +45,7 @@ from verification_run import Pace
 from verifier import Verifier
 from verify_contract import VerifyAnswer, VerifyRequest
 
+from adapters.batch_execution import ReadLimits
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
 from adapters.mysql_session import MySQLSession
 from adapters.node_checksums import NodeChecksums
@@ -90,8 +94,9 @@ class Coordinator:
             )
             for name, (host, port) in addresses.items()
         }
+        read_limits = ReadLimits(settings.read_rows_max, settings.batch_read_timeout_ms)
         nodes = {
-            name: MySQLNode(name, addresses, passwords, settings.database, timeouts, checksums[name])
+            name: MySQLNode(name, addresses, passwords, settings.database, timeouts, checksums[name], read_limits)
             for name in addresses
         }
         self.readers = {
@@ -137,7 +142,12 @@ class Coordinator:
             settings.read_timeout_ms / 1000,
         )
         self.query = QueryEndpoint(
-            self.driver, self.readers, self.schema, settings.body_bytes_max, settings.request_deadline_ms
+            self.driver,
+            self.readers,
+            self.schema,
+            settings.body_bytes_max,
+            settings.batch_statements_max,
+            settings.request_deadline_ms,
         )
         pace = Pace(settings.verify_chunk_rows, settings.verify_pause_ms / 1000)
         self.verifier = Verifier(self.driver, self.replicator.state, checksums, pace)
@@ -230,9 +240,11 @@ def create_api(coordinator_of: Any) -> FastAPI:
     errors: dict[int | str, dict[str, Any]]
     errors = {status: {"model": ErrorAnswer} for status in (400, 403, 409, 413, 422, 503, 504)}
 
-    @api.post("/query", response_model=WriteAnswer | ReadAnswer, responses=errors)
-    async def query(request: QueryRequest) -> Response:
-        """Run one SQL statement: a write is acknowledged when it can never be lost, a read sees all of those."""
+    @api.post("/query", response_model=WriteAnswer | ReadAnswer | BatchAnswer | ReadBatchAnswer, responses=errors)
+    async def query(request: QueryRequest | BatchRequest) -> Response:
+        """Run one SQL statement, or several that take effect together or not at all. A write is acknowledged when it can never be
+        lost, a read sees all of those.
+        """
         raise NotImplementedError("POST /query is answered by QueryEndpoint")
 
     explained: dict[int | str, dict[str, Any]] = {status: errors[status] for status in (400, 413, 422, 503)}

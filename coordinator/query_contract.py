@@ -26,6 +26,47 @@ class QueryRequest(BaseModel):
     )
 
 
+class Expectation(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows_affected: int = Field(ge=0, description="Of a SELECT: rows found")
+
+
+class BatchStatement(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    query: str
+    params: list[Any] | dict[str, Any] | None = None
+    expect: Expectation | None = Field(
+        default=None, description="Unless so many rows are affected, nothing of the batch is done: answer 409"
+    )
+
+
+class BatchRequest(BaseModel):
+    """All statements take effect at one timestamp, or none does. Each sees what those before it did."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "statements": [
+                        {
+                            "query": "UPDATE users SET name = ? WHERE id = ?",
+                            "params": ["Bob", 1],
+                            "expect": {"rows_affected": 1},
+                        },
+                        {"query": "SELECT * FROM users WHERE id = 1"},
+                    ]
+                }
+            ]
+        },
+    )
+
+    statements: list[BatchStatement] = Field(min_length=1)
+
+
 class WriteAnswer(BaseModel):
     """The write is durable on the master and on `quorum`, and will never be lost."""
 
@@ -46,6 +87,37 @@ class ReadAnswer(BaseModel):
     message: str
     data: list[dict[str, Any]]
     rows_affected: int
+    executed_on: str
+    applied_timestamp: int
+
+
+class StatementResult(BaseModel):
+    """What one statement of a batch did: a write has `last_insert_id`, a read has `data`."""
+
+    rows_affected: int
+    last_insert_id: int | None = None
+    data: list[dict[str, Any]] | None = None
+
+
+class BatchAnswer(BaseModel):
+    """The batch is durable on the master and on `quorum`, as one write. `rows_affected`: of all its writes."""
+
+    success: Literal[True]
+    message: str = Field(examples=["Batch successful (timestamp: 5, quorum: 2/2)"])
+    timestamp: int
+    rows_affected: int
+    results: list[StatementResult]
+    executed_on: str
+    quorum: list[str]
+    committed: Literal[True]
+
+
+class ReadBatchAnswer(BaseModel):
+    """A batch of reads only: all of them at one moment, which is not before any write that was acknowledged when it arrived."""
+
+    success: Literal[True]
+    message: str
+    results: list[StatementResult]
     executed_on: str
     applied_timestamp: int
 
@@ -74,6 +146,7 @@ class ErrorDetail(BaseModel):
     kind: str
     errno: int | None
     sqlstate: str | None
+    statement_index: int | None = Field(description="Which statement of a batch is to blame, from 0")
 
 
 class ErrorAnswer(BaseModel):

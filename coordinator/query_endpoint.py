@@ -1,4 +1,6 @@
-"""`POST /query` and `POST /explain-replication`, from bytes to bytes: the hot path of the HTTP door.
+"""`POST /query` and `POST /explain-replication`: the hot path of the HTTP door.
+
+query_request.py has what comes in, query_answers.py what goes out.
 
 A bare ASGI callable: an ordinary FastAPI route with one model and no database at all answers 2,000 to 3,000 requests a
 second on one core, which is less than the cluster commits. The routes stay in the application's OpenAPI; they are answered here.
@@ -9,50 +11,55 @@ that each is judged by what the one before it left.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import errors
 import msgspec
 from driver import Driver
 from errors import QueryError
-from long_work import in_steps
-from made_values import with_values
+from long_work import Pauses, in_steps
+from made_values import random_seed, with_values
+from query_answers import (
+    Answer,
+    batch_answer,
+    explanation,
+    failed,
+    read_answer,
+    read_batch_answer,
+    refused,
+    rejected,
+    write_answer,
+)
+from query_request import LONG_TEXT_CHARS, BatchStatement, body_of, bound
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from adapters.outcomes import DISTURBANCES
 from adapters.schema_reader import SchemaReader, SchemaUnknown
-from replication.effects import Acknowledge, Fail, ReadRefused, Refuse, Stale
-from statements.parameters import BadParameters, bind, bind_in_steps
+from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse, Stale
+from replication.values import RequestStatement
 from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
 from statements.schema_judge import judge_in_steps
 from statements.schema_merging import may_merge
+from statements.sql_checks import UNSUPPORTED
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-LONG_TEXT_CHARS = 16_384
-"""A longer text is parsed in steps, so that it delays nobody else's request by more than a step."""
 RETRY_READ_S = 0.02
 SHUTDOWN_ERRNO = 1053
-READ_DISTURBANCES = (DISTURBANCES | {SHUTDOWN_ERRNO}) - {errors.TIMED_OUT_ERRNO, 1290, 1792, 1836}
+CHANGED_ERRNO = 1412
+"""A table was changed after the snapshot of several reads was opened."""
+READ_DISTURBANCES = (DISTURBANCES | {SHUTDOWN_ERRNO, CHANGED_ERRNO}) - {errors.TIMED_OUT_ERRNO, 1290, 1792, 1836}
 """Not those that a write meets at a server that only reads: there the statement is what is wrong."""
 EXPLAIN_PATH = "/explain-replication"
-TIME_TYPE = 11
-"""MySQL's type code of TIME, which goes beyond 24 hours and has no JSON form of its own."""
 
 
-class QueryBody(msgspec.Struct, forbid_unknown_fields=True):
-    query: str
-    params: list[Any] | dict[str, Any] | None = None
-
-
-_decode_body = msgspec.json.Decoder(QueryBody).decode
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
@@ -65,6 +72,7 @@ class QueryEndpoint:
         readers: dict[str, NodeReader],
         schema: SchemaReader,
         body_bytes_max: int,
+        statements_max: int,
         deadline_ms: int,
     ) -> None:
         self._driver = driver
@@ -72,6 +80,7 @@ class QueryEndpoint:
         self._schema = schema
         self._schema_changes = asyncio.Lock()
         self._body_bytes_max = body_bytes_max
+        self._statements_max = statements_max
         self._deadline_ns = deadline_ms * 1_000_000
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,26 +114,40 @@ class QueryEndpoint:
             if not message.get("more_body"):
                 return body
 
-    async def answer(self, body: bytes) -> dict[str, object]:
+    async def answer(self, data: bytes) -> Answer:
         """The body of a successful answer. Raises QueryError."""
-        statement = await self._parse(await text_of(body))
+        body = body_of(data)
+        if body.statements is not None:
+            return await self._answer_batch(body.statements)
+        assert body.query is not None
+        statement = await self._parse(await bound(body.query, body.params))
         if statement.kind is Kind.READ:
-            return await self._read(statement)
-        return await self._write(statement)
+            leave, (result,) = await self._read([statement.text])
+            return read_answer(result, leave.node, leave.applied_timestamp)
+        answer = await self._completed(self._send([statement], [None]))
+        if isinstance(answer, Refuse):
+            raise rejected(answer.error)
+        return write_answer(answer)
 
-    async def explain(self, body: bytes) -> dict[str, object]:
+    async def explain(self, data: bytes) -> Answer:
         """What would become of the query. Nothing of it is executed; where it rests on the schema, that is read."""
-        text = await text_of(body)
+        body = body_of(data)
+        if body.query is None:
+            raise errors.bad_request(
+                422, "only one query can be explained at a time: send each of the statements as `query`"
+            )
+        text = await bound(body.query, body.params)
         statement: Statement | None = None
         refusal: QueryError | None = None
         try:
             statement = await self._parse(text)
-            await self._judge(statement, time.monotonic_ns() + self._deadline_ns)
+            await self._judge([statement], time.monotonic_ns() + self._deadline_ns)
         except QueryError as error:
             if error.kind == "unavailable":
                 raise
             refusal = error
-        return explanation(statement, refusal)
+        replicated = with_values(statement.text, statement.splices) if statement is not None else ""
+        return explanation(statement, refusal, replicated)
 
     async def _parse(self, text: str) -> Statement:
         try:
@@ -132,42 +155,80 @@ class QueryEndpoint:
                 return parse(text)
             return await in_steps(parse_in_steps(text))
         except Refused as refusal:
-            raise errors.refused(refusal.reason, refusal.errno, refusal.sqlstate) from refusal
+            raise refused(refusal) from refusal
+
+    # ------------------------------------------------------------------------------------------ batches
+
+    async def _answer_batch(self, asked: list[BatchStatement]) -> Answer:
+        if not 0 < len(asked) <= self._statements_max:
+            raise errors.bad_request(
+                422, f"a batch has 1 to {self._statements_max} statements, and this one {len(asked)}"
+            )
+        statements, pace = [], Pauses()
+        for index, each in enumerate(asked):
+            with blaming(index):
+                statements.append(await self._parse(await bound(each.query, each.params)))
+            await pace.pause()
+        expected = [each.expected_rows for each in asked]
+        if all(statement.kind is Kind.READ for statement in statements):
+            return await self._read_batch(statements, expected)
+        for index, statement in enumerate(statements):
+            with blaming(index):
+                check_in_batch(statement)
+        answer = await self._completed(self._send(statements, expected))
+        if isinstance(answer, Refuse):
+            with blaming(answer.error.statement):
+                raise rejected(answer.error)
+        return batch_answer(answer)
+
+    async def _read_batch(self, statements: list[Statement], expected: list[int | None]) -> Answer:
+        leave, results = await self._read([statement.text for statement in statements])
+        for index, (result, count) in enumerate(zip(results, expected, strict=True)):
+            if count not in (None, len(result.rows)):
+                with blaming(index):
+                    raise errors.unmet(f"it found {len(result.rows)} rows, and {count} are expected")
+        return read_batch_answer(results, leave.node, leave.applied_timestamp)
 
     # ------------------------------------------------------------------------------------------ writes
 
-    async def _judge(self, statement: Statement, deadline_ns: int) -> int:
-        """The version of the schema that the statement was found exact by; 0 if it rests on none. Raises QueryError."""
-        if not statement.rests_on_schema:
+    async def _judge(self, statements: list[Statement], deadline_ns: int) -> int:
+        """The version of the schema that the statements were found exact by; 0 if they rest on none. Raises QueryError."""
+        if not any(statement.rests_on_schema for statement in statements):
             return 0
         try:
             catalogue = self._schema.at_hand() or await self._schema.catalogue(deadline_ns)
-            await in_steps(judge_in_steps(statement, catalogue))
         except SchemaUnknown as unknown:
             raise errors.unavailable(str(unknown), False) from unknown
-        except Refused as refusal:
-            raise errors.refused(refusal.reason, refusal.errno, refusal.sqlstate) from refusal
+        for index, statement in enumerate(statements):
+            if statement.rests_on_schema:
+                try:
+                    await in_steps(judge_in_steps(statement, catalogue))
+                except Refused as refusal:
+                    error = refused(refusal)
+                    error.statement_index = index if len(statements) > 1 else None
+                    raise error from refusal
         return catalogue.version
 
-    async def _send(self, statement: Statement) -> Acknowledge | Refuse | Fail:
+    async def _send(self, statements: list[Statement], expected: list[int | None]) -> Acknowledge | Refuse | Fail:
+        """As one request: all of it or nothing."""
         deadline_ns = time.monotonic_ns() + self._deadline_ns
-        if statement.kind is Kind.SCHEMA_CHANGE:
+        if statements[0].kind is Kind.SCHEMA_CHANGE:
             async with self._schema_changes:
-                await self._judge(statement, time.monotonic_ns() + self._deadline_ns)
-                changed = await self._driver.change_schema(statement.text)
+                await self._judge(statements, time.monotonic_ns() + self._deadline_ns)
+                changed = await self._driver.change_schema(statements[0].text)
             assert not isinstance(changed, Stale)  # it was sent without a version
             return changed
-        text = with_values(statement.text, statement.splices)
-        row_at, row_schema = self._row_at(statement, deadline_ns)
+        parts, row_schema = [], 0
+        for statement, expected_rows in zip(statements, expected, strict=True):
+            row_at, version = self._row_at(statement, deadline_ns)
+            row_schema = version or row_schema
+            text = with_values(statement.text, statement.splices)
+            seed = random_seed() if statement.uses_random else 0
+            is_read = statement.kind is Kind.READ
+            parts.append(RequestStatement(text, statement.inserts, seed, row_at, is_read, expected_rows))
+        request = tuple(parts)
         while True:
-            answer = await self._driver.write(
-                text,
-                inserts=statement.inserts,
-                uses_random=statement.uses_random,
-                schema_version=await self._judge(statement, deadline_ns),
-                row_at=row_at,
-                row_schema=row_schema,
-            )
+            answer = await self._driver.write(request, await self._judge(statements, deadline_ns), row_schema)
             if not isinstance(answer, Stale):
                 return answer
             if time.monotonic_ns() > deadline_ns:
@@ -183,35 +244,22 @@ class QueryEndpoint:
             return 0, 0
         return statement.row_at, catalogue.version
 
-    async def _write(self, statement: Statement) -> dict[str, object]:
+    @staticmethod
+    async def _completed(sending: Awaitable[Acknowledge | Refuse | Fail]) -> Acknowledge | Refuse:
+        """Raises QueryError where the cluster could not do it."""
         try:
-            answer = await self._send(statement)
+            answer = await sending
         except asyncio.CancelledError as stopped:
             # it may be in the log already, and then it will be made
             raise errors.cut_off("unknown") from stopped
-        if isinstance(answer, Acknowledge):
-            entry, quorum = answer.entry, answer.quorum
-            return {
-                "success": True,
-                "message": f"Write successful (timestamp: {entry.timestamp}, quorum: {len(quorum)}/{answer.quorum_size})",
-                "timestamp": entry.timestamp,
-                "rows_affected": entry.rows_affected,
-                "executed_on": answer.master,
-                "last_insert_id": entry.insert_id,
-                "quorum": quorum,
-                "committed": True,
-            }
-        if isinstance(answer, Refuse):
-            raise errors.rejected(answer.error.errno, answer.error.sqlstate, answer.error.message)
-        committed: errors.Committed = "unknown" if answer.committed is None else False
-        disturbance = answer.disturbance
-        if disturbance is None:
-            raise errors.unavailable(answer.reason, committed)
-        raise errors.unavailable(answer.reason, committed, disturbance.errno, disturbance.sqlstate)
+        if isinstance(answer, Fail):
+            raise failed(answer)
+        return answer
 
     # ------------------------------------------------------------------------------------------ reads
 
-    async def _read(self, statement: Statement) -> dict[str, object]:
+    async def _read(self, texts: list[str]) -> tuple[ReadAllowed, list[StatementResult]]:
+        """At one node, several at one moment. Raises QueryError."""
         deadline_ns = time.monotonic_ns() + self._deadline_ns
         while True:
             # leave is given between asking and waking up: only what is older than the first is surely older than it
@@ -221,29 +269,39 @@ class QueryEndpoint:
                 raise errors.unavailable(leave.reason, False)
             started_ns = time.monotonic_ns()
             try:
-                result = await self._readers[leave.node].read(statement.text, asked_ns)
+                return leave, await self._readers[leave.node].read(texts, asked_ns)
             except ServerError as error:
-                raise _read_error(leave.node, error) from error
+                with blaming(error.place if len(texts) > 1 else None):
+                    raise _read_error(leave.node, error) from error
             except RowsExceeded as exceeded:
-                raise errors.bad_request(413, str(exceeded)) from exceeded
+                with blaming(exceeded.place if len(texts) > 1 else None):
+                    raise errors.bad_request(413, str(exceeded)) from exceeded
             except ConnectionIsNew:
                 continue
             except ConnectionBroken as broken:
                 if time.monotonic_ns() > deadline_ns:
                     raise errors.unavailable(f"{leave.node} does not answer: {broken}", False) from broken
-            else:
-                data = rows_as_objects(result)
-                return {
-                    "success": True,
-                    "message": "Read successful",
-                    "data": data,
-                    "rows_affected": len(data),
-                    "executed_on": leave.node,
-                    "applied_timestamp": leave.applied_timestamp,
-                }
             finally:
                 self._driver.read_finished(leave.node, time.monotonic_ns() - started_ns)
             await asyncio.sleep(RETRY_READ_S)  # the node's connection broke: a moment for the protocol to notice
+
+
+@contextlib.contextmanager
+def blaming(index: int | None) -> Iterator[None]:
+    """Errors in here are this statement's of a batch."""
+    try:
+        yield
+    except QueryError as error:
+        error.statement_index = index
+        raise
+
+
+def check_in_batch(statement: Statement) -> None:
+    """Raises QueryError for what cannot stand among writes."""
+    if statement.kind is Kind.SCHEMA_CHANGE:
+        raise refused(Refused("a schema change cannot be undone: send it as a request of its own", UNSUPPORTED))
+    if statement.asks_server:
+        raise refused(Refused("beside writes only tables can be read: send it as a request of its own", UNSUPPORTED))
 
 
 def _read_error(node: str, error: ServerError) -> QueryError:
@@ -252,69 +310,6 @@ def _read_error(node: str, error: ServerError) -> QueryError:
         reason = f"{node} could not run it: {error.message}"
         return errors.unavailable(reason, False, error.errno, error.sqlstate)
     return errors.rejected(error.errno, error.sqlstate, error.message)
-
-
-def explanation(statement: Statement | None, refusal: QueryError | None) -> dict[str, object]:
-    """The body of an answer to POST /explain-replication."""
-    told: dict[str, object] = {"kind": "refused", "verb": None, "tables": [], "pins": [], "replicated": None}
-    if statement is not None:
-        told |= {"verb": statement.verb, "tables": statement.tables}
-    if statement is not None and refusal is None:
-        is_logged = statement.kind is not Kind.READ
-        replicated = with_values(statement.text, statement.splices) if is_logged else None
-        told |= {"kind": statement.kind.value, "pins": statement.pins, "replicated": replicated}
-    told["rests_on_schema"] = statement is not None and statement.rests_on_schema
-    told["refusal"] = None
-    if refusal is not None:
-        told["refusal"] = {"reason": refusal.message, "errno": refusal.errno, "sqlstate": refusal.sqlstate}
-    return told
-
-
-async def text_of(body: bytes) -> str:
-    """The query of a request's body, its parameters bound. Raises QueryError with what is wrong."""
-    try:
-        asked = _decode_body(body)
-    except msgspec.ValidationError as error:
-        raise errors.bad_request(422, f'the body must be {{"query": "…"}}: {error}') from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise errors.bad_request(400, f"the body is not JSON: {error}") from error
-    if asked.params is None:
-        return asked.query
-    try:
-        if len(asked.query) <= LONG_TEXT_CHARS:
-            return bind(asked.query, asked.params)
-        return await in_steps(bind_in_steps(asked.query, asked.params))
-    except BadParameters as bad:
-        raise errors.bad_request(422, str(bad)) from bad
-    except Refused as refusal:
-        raise errors.refused(refusal.reason, refusal.errno, refusal.sqlstate) from refusal
-
-
-def rows_as_objects(result: StatementResult) -> list[dict[str, Any]]:
-    """Rows by column name; of columns with the same name the last counts (name them with AS)."""
-    columns = result.columns or ()
-    names = [column[0] for column in columns]
-    times = [place for place, column in enumerate(columns) if column[1] == TIME_TYPE]
-    if not times:
-        return [dict(zip(names, row, strict=True)) for row in result.rows]
-    rows = []
-    for row in result.rows:
-        values = list(row)
-        for place in times:
-            values[place] = time_text(values[place])
-        rows.append(dict(zip(names, values, strict=True)))
-    return rows
-
-
-def time_text(value: object) -> object:
-    """A TIME as MySQL writes it: [-]HH:MM:SS[.ffffff], hours up to 838."""
-    if not isinstance(value, timedelta):
-        return value
-    total_us = value // timedelta(microseconds=1)
-    sign, total_us = ("-", -total_us) if total_us < 0 else ("", total_us)
-    seconds, us = divmod(total_us, 1_000_000)
-    text = f"{sign}{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-    return f"{text}.{us:06d}" if us else text
 
 
 def _error_headers(error: QueryError) -> list[tuple[bytes, bytes]]:

@@ -1,9 +1,9 @@
 """Inserts that follow one another, executed as one statement with several rows: what a statement costs is then paid once. Pure.
 
 An entry says by `row_at` that it may be (schema_merging.py tells when). A *run* of them needs besides: the same text up to the
-row, ids that count up by one (or none), timestamps the same distance apart, and one row affected by each. Then the statement
-leaves what its entries leave one after the other, and it fails if one of them would. Which one it was, only they can tell:
-whoever executes a run that fails undoes it and executes its entries.
+row, ids that count up by one (or none), timestamps the same distance apart (0 in one request), and one row affected by each.
+Then the statement leaves what its entries leave one after the other, and it fails if one of them would. Which one it was, only
+they can tell: whoever executes a run that fails undoes it and executes its entries.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import msgspec
 from replication.log import Entry
 
 PAUSE_BATCHES_MAX = 64
+NO_STEP = -1
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ def _end_of_run(entries: Sequence[Entry], start: int) -> tuple[int, int]:
     """(behind its last entry, step)"""
     previous = entries[start]
     row_at, head = previous.row_at, previous.sql[: previous.row_at]
-    makes_ids, step = previous.insert_id != 0, 0
+    makes_ids, step = previous.insert_id != 0, NO_STEP
     for place in range(start + 1, len(entries)):
         entry = entries[place]
         distance = entry.timestamp - previous.timestamp
@@ -58,12 +59,12 @@ def _end_of_run(entries: Sequence[Entry], start: int) -> tuple[int, int]:
             entry.row_at != row_at
             or entry.rows_affected != 1
             or entry.insert_id != (previous.insert_id + 1 if makes_ids else 0)
-            or (step and distance != step)
+            or step not in (NO_STEP, distance)
             or not entry.sql.startswith(head)
         ):
-            return place, step
+            return place, max(0, step)
         previous, step = entry, distance
-    return len(entries), step
+    return len(entries), max(0, step)
 
 
 class Merging:

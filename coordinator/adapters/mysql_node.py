@@ -11,14 +11,15 @@ from typing import Any
 import msgspec
 
 from adapters import audit, node_sql
-from adapters.merged_inserts import Merging, Run
+from adapters.batch_execution import BatchExecution, ReadLimits
+from adapters.merged_inserts import Merging
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
 from adapters.node_checksums import NodeChecksums
 from adapters.node_copy import NodeCopier
 from adapters.node_fence import LOOK, NodeFence, status_of
 from adapters.node_log import NodeLog
 from adapters.node_schema import NodeSchema
-from adapters.outcomes import DISTURBANCES, outcome_of
+from adapters.outcomes import DISTURBANCES
 from replication.effects import (
     Admit,
     CommitBatch,
@@ -52,7 +53,7 @@ from replication.replies import (
     RowPrepared,
     RowsStored,
 )
-from replication.values import Certainty, Disturbed, Executed, Outcome
+from replication.values import Certainty
 
 
 class CommandFailed(Exception):
@@ -98,8 +99,10 @@ class MySQLNode:
         database: str,
         timeouts: NodeTimeouts,
         checksums: NodeChecksums,
+        read_limits: ReadLimits,
     ) -> None:
-        """`addresses`: of all nodes, since any may be the donor of a copy. `checksums`: where this one's snapshots are opened."""
+        """`addresses`: of all nodes, since any may be the donor of a copy. `checksums`: where this one's snapshots are opened.
+        `read_limits`: of reads among writes."""
         self.name = name
         self._timeouts = timeouts
         host, port = addresses[name]
@@ -127,6 +130,7 @@ class MySQLNode:
             timeout_s=timeouts.copy_s,
         )
         self._checksums = checksums
+        self._read_limits = read_limits
         log = NodeLog(self._log, timeouts.store_s)
 
         def schema() -> NodeSchema:
@@ -210,34 +214,23 @@ class MySQLNode:
     async def _execute_batch(self, effect: ExecuteBatch) -> Reply:
         async with self._writer.lock:
             self._batch_thread = self._writer.thread_id
-            outcomes: list[Outcome] = []
-            merge_from = 0 if self._merging.begins_batch() else len(effect.requests)
-            while True:
-                start = len(outcomes)
-                running = node_sql.run_requests(effect, start, merge_from)
+            merges = self._merging.begins_batch()
+            execution = BatchExecution(effect, self._read_limits, merges=merges)
+            while not execution.is_done:
                 results: list[StatementResult] = []
                 failure: ServerError | None = None
                 try:
-                    await self._writer.run(running.statements, self._timeouts.store_s, results)
+                    await self._writer.run(execution.next_packet(), self._timeouts.store_s, results)
                 except ServerError as error:
-                    if start == 0 and error.place == GUARD_PLACE:
+                    if error.place == GUARD_PLACE and not execution.is_open:
                         return await self._misplaced(error)
                     failure = error
-                done = results[1::2]
-                for run, result in zip(running.runs, done, strict=False):
-                    outcomes += executed(run, result)
-                if failure is None:
-                    if merge_from == 0:
-                        self._merging.went_well()
-                    return BatchExecuted(tuple(outcomes))
-                failed = running.runs[len(done)]
-                if len(failed.entries) > 1:
-                    self._merging.failed()
-                    merge_from = len(outcomes) + len(failed.entries)
-                    continue
-                outcomes.append(outcome_of(failure))
-                if isinstance(outcomes[-1], Disturbed) or len(outcomes) == len(effect.requests):
-                    return BatchExecuted(tuple(outcomes))
+                execution.took(results, failure)
+            if execution.a_run_failed:
+                self._merging.failed()
+            elif merges:
+                self._merging.went_well()
+            return BatchExecuted(tuple(execution.outcomes))
 
     async def _prepare_row(self, effect: PrepareRow) -> Reply:
         async with self._writer.lock:
@@ -286,7 +279,7 @@ class MySQLNode:
                 return difference(storing, results)
             if error.place in storing.expected and error.errno not in DISTURBANCES:
                 reason = f"{storing.statements[error.place][:200]} failed here only: {error}"
-                return Diverged(reason, storing.timestamps[error.place], None)
+                return Diverged(reason, storing.entries[error.place], None)
             raise
         log_end = effect.append[-1].position if effect.append else effect.drop_after or effect.log_end
         applied = effect.apply[-1][0].last_timestamp if effect.apply else effect.applied_timestamp
@@ -311,19 +304,11 @@ GUARD_PLACE = 0
 """The guard is in the first statement of a packet that opens a transaction."""
 
 
-def executed(run: Run, result: StatementResult) -> list[Executed]:
-    """What each request of the run would have been told. Ids that the server made for one statement count up by one."""
-    if len(run.entries) == 1:
-        return [Executed(result.rows_affected, result.insert_id)]
-    first = result.insert_id
-    return [Executed(1, first and first + place) for place in range(len(run.entries))]
-
-
 def difference(storing: node_sql.Storing, results: list[StatementResult]) -> Diverged:
     """Which statement affected other rows here than on the master."""
     for place, rows_affected in storing.expected.items():
         found = results[place].rows_affected
         if found != rows_affected:
             reason = f"{storing.statements[place][:200]} changed {found} rows here, {rows_affected} on the master"
-            return Diverged(reason, storing.timestamps[place], found)
-    return Diverged("the rows affected differ from the master's", max(storing.timestamps.values()), None)
+            return Diverged(reason, storing.entries[place], found)
+    return Diverged("the rows affected differ from the master's", max(storing.entries.values()), None)

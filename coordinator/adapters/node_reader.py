@@ -6,8 +6,11 @@ on showing the past.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
+
+SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
 
 class ConnectionIsNew(Exception):
@@ -16,7 +19,11 @@ class ConnectionIsNew(Exception):
 
 
 class RowsExceeded(Exception):
-    """The result has more rows than an answer may have."""
+    """The result of statement number `place` has more rows than an answer may have."""
+
+    def __init__(self, message: str, place: int) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class NodeReader:
@@ -38,6 +45,7 @@ class NodeReader:
         self._rows_max = rows_max
         setup = [
             "SET SESSION autocommit = 1, transaction_read_only = 1, time_zone = '+00:00',"
+            " transaction_isolation = 'REPEATABLE-READ',"
             f" max_execution_time = {int(read_timeout_s * 1000)}, sql_select_limit = {rows_max + 1},"
             " collation_connection = 'utf8mb4_0900_ai_ci'",
             f"USE `{database}`",
@@ -48,10 +56,10 @@ class NodeReader:
         ]
         self._free = asyncio.Semaphore(connections_max)
 
-    async def read(self, sql: str, leave_ns: int) -> StatementResult:
-        """Run `sql` over a connection that is older than the leave, given at `leave_ns`.
+    async def read(self, texts: Sequence[str], leave_ns: int) -> list[StatementResult]:
+        """Run the statements over a connection that is older than the leave, given at `leave_ns`. Several see one moment's rows.
 
-        Raises ServerError, ConnectionBroken, ConnectionIsNew, RowsExceeded."""
+        Raises ServerError (`place`: of the statement), ConnectionBroken, ConnectionIsNew, RowsExceeded."""
         async with self._free:
             session = self._idle.pop()  # the one used last: its connection is open
             try:
@@ -59,14 +67,26 @@ class NodeReader:
                     await session.open()
                 if session.opened_ns > leave_ns:
                     raise ConnectionIsNew
-                # the server ends the statement itself; the margin is for its answer
-                results = await session.run([sql], self._read_timeout_s + 1.0)
+                if len(texts) == 1:
+                    # the server ends the statement itself; the margin is for its answer
+                    results = await session.run(texts, self._read_timeout_s + 1.0)
+                else:
+                    results = await self._read_together(session, texts)
             finally:
                 self._idle.append(session)
-        result = results[0]
-        if len(result.rows) > self._rows_max:
-            raise RowsExceeded(f"the result has more than {self._rows_max} rows: add a LIMIT or a WHERE")
-        return result
+        for place, result in enumerate(results):
+            if len(result.rows) > self._rows_max:
+                raise RowsExceeded(f"the result has more than {self._rows_max} rows: add a LIMIT or a WHERE", place)
+        return results
+
+    async def _read_together(self, session: MySQLSession, texts: Sequence[str]) -> list[StatementResult]:
+        """In one snapshot. The statements of a request have the time of one, together."""
+        try:
+            results = await session.run([SNAPSHOT, *texts, "COMMIT"], self._read_timeout_s + 1.0)
+        except ServerError as error:
+            await session.run(["ROLLBACK"], self._read_timeout_s)
+            raise ServerError(error.errno, error.sqlstate, error.message, error.place - 1) from error
+        return results[1:-1]
 
     def close(self) -> None:
         for session in self._idle:

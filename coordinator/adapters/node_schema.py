@@ -137,7 +137,7 @@ class NodeSchema:
             async with self._writer.lock:
                 try:
                     if await self._mark(effect, before):
-                        return SchemaChanged(Executed(0, 0))
+                        return SchemaChanged((Executed(0, 0),))
                 except ServerError as error:
                     return await misplaced(error)
             try:
@@ -148,7 +148,7 @@ class NodeSchema:
                 if await self._fingerprint() != before:
                     raise ConnectionBroken(f"it was refused and made all the same: {error}", sent=True) from error
                 return SchemaChanged(outcome_of(error))
-            return SchemaChanged(Executed(results[0].rows_affected, 0))
+            return SchemaChanged((Executed(results[0].rows_affected, 0),))
 
     async def _mark(self, effect: RunSchemaChange, fingerprint: str) -> bool:
         """Note the change on the disk under the fence. True: it was noted before, and made."""

@@ -14,9 +14,8 @@ from functools import lru_cache
 import msgspec
 
 from adapters.merged_inserts import Run, runs_of
-from replication.effects import ExecuteBatch, MeasureLog, PrepareRow, RunSchemaChange, StoreRows, TruncateLog
-from replication.log import Batch, ChangeStep, Entry, LogRow, Position
-from replication.values import Request
+from replication.effects import MeasureLog, PrepareRow, RunSchemaChange, StoreRows, TruncateLog
+from replication.log import Batch, ChangeStep, Entry, EntryName, LogRow, Position
 
 GUARD_FAILED_ERRNO = 1242
 
@@ -156,37 +155,6 @@ def insert_rows(rows: Sequence[LogRow], only_if: str = "") -> str:
     )
 
 
-class Running(msgspec.Struct, frozen=True):
-    """The packet of one ExecuteBatch, or of what is left of it."""
-
-    statements: list[str]
-    """Two a run of requests: its pins and its text."""
-    runs: list[Run]
-
-
-def run_requests(effect: ExecuteBatch, start: int, merge_from: int = 0) -> Running:
-    """From request number `start` on; from number `merge_from` on, those that may be are executed together. The first statement
-    of a batch also opens its transaction, behind the guard."""
-    statements: list[str] = []
-    opening = ""
-    if start == 0:
-        opening = f"{guard(effect.epoch, effect.owner, effect.previous, None)}, timestamp = {seconds(effect.now_us)}"
-        if not effect.requests:
-            return Running([f"SET {opening}"], [])
-        opening += ", "
-    runs = runs_of([writing(timestamp, request) for timestamp, request in effect.requests[start:]], merge_from - start)
-    for run in runs:
-        statements.append(f"SET {opening}{pins_of(run)}")
-        statements.append(run.sql)
-        opening = ""
-    return Running(statements, runs)
-
-
-def writing(timestamp: int, request: Request) -> Entry:
-    """The entry that the request becomes if it changes a row; its id is not known yet."""
-    return Entry(timestamp, request.sql, 1, 0, request.rand_seed if request.uses_random else 0, request.row_at)
-
-
 def pins_of(run: Run) -> str:
     first = run.entries[0]
     return pins(first.timestamp, first.insert_id, first.rand_seed, run.step)
@@ -234,8 +202,8 @@ class Storing(msgspec.Struct, frozen=True):
     statements: list[str]
     expected: dict[int, int]
     """Place of a user's statement -> the rows that it affected on the master."""
-    timestamps: dict[int, int]
-    """Place of a user's statement -> its entry's."""
+    entries: dict[int, EntryName]
+    """Place of a user's statement -> its (first) entry."""
     rows_guard: int | None
     """Place of the guard that fails, before the COMMIT, where a statement affected other rows here."""
     merges: bool
@@ -266,7 +234,7 @@ class Applying(msgspec.Struct, frozen=True):
 
     statements: tuple[str, ...]
     expected: dict[int, int]
-    timestamps: dict[int, int]
+    entries: dict[int, EntryName]
     digest: int
     """Of all rows affected."""
     merges: bool
@@ -277,22 +245,26 @@ def _applying(apply: tuple[tuple[LogRow, Batch], ...], merged: bool, place: int)
     """Made once for all replicas that keep up. `place`: of the first statement in the packet."""
     statements: list[str] = []
     expected: dict[int, int] = {}
-    timestamps: dict[int, int] = {}
+    names: dict[int, EntryName] = {}
     digest = 0
     entries = 0
     for _, batch in apply:
         now = seconds(batch.now_us)
         entries += len(batch.entries)
+        name = EntryName(0)
         for run in runs_of(batch.entries, 0 if merged else len(batch.entries)):
             first, rows_affected = run.entries[0], run.rows_affected
+            name = EntryName(first.timestamp, name.number + 1 if first.timestamp == name.timestamp else 0)
             note = NOTE_ROWS if expected else "0"
             statements.append(f"SET {pins_of(run)}, timestamp = {now}, @rows_digest = {note}")
             statements += [] if not may_use_an_old_id(first) else SPEND_AN_OLD_ID
             expected[place + len(statements)] = rows_affected
-            timestamps[place + len(statements)] = first.timestamp
+            names[place + len(statements)] = name
+            if not run.step:  # all of one timestamp
+                name = EntryName(name.timestamp, name.number + len(run.entries) - 1)
             digest = zlib.crc32(f"{digest},{rows_affected}".encode())
             statements.append(run.sql)
-    return Applying(tuple(statements), expected, timestamps, digest, len(expected) < entries)
+    return Applying(tuple(statements), expected, names, digest, len(expected) < entries)
 
 
 def store_rows(effect: StoreRows, merged: bool = True) -> Storing:
@@ -322,4 +294,4 @@ def store_rows(effect: StoreRows, merged: bool = True) -> Storing:
     elif are_the_same:
         statements.append(f"SET @fence = IF({are_the_same}, 1, {FAIL})")
     statements.append("COMMIT")
-    return Storing(statements, applying.expected, applying.timestamps, rows_guard, applying.merges)
+    return Storing(statements, applying.expected, applying.entries, rows_guard, applying.merges)

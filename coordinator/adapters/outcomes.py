@@ -1,7 +1,7 @@
 """Which of MySQL's errors are a statement's result, the same wherever the rows are, and which speak of the surroundings."""
 
 from adapters.mysql_session import ServerError
-from replication.values import Disturbed, Outcome, Rejected
+from replication.values import Disturbed, Rejected
 
 DISTURBANCES = frozenset(
     {
@@ -58,6 +58,8 @@ DISTURBANCES = frozenset(
 """MySQL errors that speak of the surroundings, not of the statement: never a request's result."""
 
 
-def outcome_of(error: ServerError) -> Outcome:
-    kind = Disturbed if error.errno in DISTURBANCES else Rejected
-    return kind(error.errno, error.sqlstate, error.message)
+def outcome_of(error: ServerError, statement: int = 0) -> Disturbed | Rejected:
+    """`statement`: which of its request's it was."""
+    if error.errno in DISTURBANCES:
+        return Disturbed(error.errno, error.sqlstate, error.message)
+    return Rejected(error.errno, error.sqlstate, error.message, statement)

@@ -2,8 +2,8 @@
 
 import enum
 
-from replication.log import Entry, LogRow, SchemaChange
-from replication.values import Outcome, Request
+from replication.log import LogRow, SchemaChange
+from replication.values import Executed, Outcome, Request
 
 
 class Stage(enum.Enum):
@@ -27,8 +27,8 @@ class BatchUnderWay:
         self.command = 0
         self.outcomes: tuple[Outcome, ...] = ()
         self.row: LogRow | None = None
-        self.entries: dict[int, Entry] = {}
-        """request id -> its entry in the row."""
+        self.results: dict[int, tuple[Executed, ...]] = {}
+        """request id -> what its statements did, of those that ran."""
         self.prepared = False
         self.holders: list[str] = []
         """The replicas that had the row when the master was told to commit."""

@@ -23,7 +23,7 @@ from collections.abc import Callable
 import msgspec
 
 from replication.effects import Admit
-from replication.log import Batch
+from replication.log import Batch, EntryName, names_of
 from replication.progress import Dispute, NodeProgress, NodeState
 from replication.replies import Diverged
 from replication.state import Phase, ReplicationState
@@ -46,7 +46,7 @@ class Divergence:
 
     def met(self, node: NodeProgress, reply: Diverged) -> None:
         """`node` did not apply an entry, because its result differs here."""
-        self._dispute(node, Dispute(reply.reason, reply.timestamp, reply.rows_affected))
+        self._dispute(node, Dispute(reply.reason, reply.entry, reply.rows_affected))
 
     def found(self, node: NodeProgress, reason: str) -> None:
         """A comparison showed that a commit quorum has other rows than `node`."""
@@ -95,7 +95,7 @@ class Divergence:
         if dispute is None:
             return
         if state.now_ns >= self._wait_until_ns or any(
-            other.sound and other.applied_timestamp >= dispute.timestamp for other in state.replicas
+            other.sound and other.applied_timestamp >= dispute.entry.timestamp for other in state.replicas
         ):
             self._lost(master, dispute.sentence)
 
@@ -109,27 +109,29 @@ class Divergence:
         return [
             other
             for other in self._state.nodes.values()
-            if other is not node and other.sound and (dispute.is_proven or other.applied_timestamp >= dispute.timestamp)
+            if other is not node
+            and other.sound
+            and (dispute.is_proven or other.applied_timestamp >= dispute.entry.timestamp)
         ]
 
     def _overrule(self, disputing: list[NodeProgress]) -> bool:
         """A commit quorum has another result than was recorded, and the same: whoever recorded it was wrong."""
         state = self._state
-        by_entry: dict[tuple[int, int], list[NodeProgress]] = {}
+        by_entry: dict[tuple[EntryName, int], list[NodeProgress]] = {}
         for node in disputing:
             dispute = node.dispute
             if dispute is not None and not dispute.is_proven and dispute.rows_affected is not None:
-                by_entry.setdefault((dispute.timestamp, dispute.rows_affected), []).append(node)
-        overruled = {entry: nodes for entry, nodes in by_entry.items() if len(nodes) >= state.sizes.commit}
-        for (timestamp, rows_affected), nodes in overruled.items():
-            state.overruled[timestamp] = rows_affected
+                by_entry.setdefault((dispute.entry, dispute.rows_affected), []).append(node)
+        overruled = {key: nodes for key, nodes in by_entry.items() if len(nodes) >= state.sizes.commit}
+        for (entry, rows_affected), nodes in overruled.items():
+            state.overruled[entry] = rows_affected
             names = ", ".join(node.name for node in nodes)
-            reason = f"{names} agree that entry {timestamp} affects {rows_affected} rows"
-            state.report("error", f"the result recorded for entry {timestamp} is overruled: {reason}")
+            reason = f"{names} agree that entry {entry} affects {rows_affected} rows"
+            state.report("error", f"the result recorded for entry {entry} is overruled: {reason}")
             for node in nodes:
                 node.dispute, node.reason = None, ""
             for node in state.nodes.values():
-                if node.state is NodeState.LEVEL and node.dispute is None and node.applied_timestamp >= timestamp:
+                if node.state is NodeState.LEVEL and node.dispute is None and node.applied_timestamp >= entry.timestamp:
                     self._dispute(node, Dispute(reason, is_proven=True))
         return bool(overruled)
 
@@ -160,7 +162,7 @@ class Divergence:
         disputes = {node.name: node.dispute for node in self._state.nodes.values() if node.dispute is not None}
         all_spoke = len(disputes) > 1 and all(
             node.dispute is not None
-            or (node.sound and all(node.applied_timestamp >= dispute.timestamp for dispute in disputes.values()))
+            or (node.sound and all(node.applied_timestamp >= dispute.entry.timestamp for dispute in disputes.values()))
             for node in self._state.nodes.values()
         )
         told = "; ".join(f"{name}: {dispute.evidence}" for name, dispute in disputes.items()) if all_spoke else ""
@@ -185,12 +187,13 @@ def marked(node: NodeProgress) -> None:
     node.status = None
 
 
-def compared_with(batch: Batch, overruled: dict[int, int]) -> Batch:
+def compared_with(batch: Batch, overruled: dict[EntryName, int]) -> Batch:
     """`batch` with the results that replicas must have: what was recorded, unless it was overruled."""
-    if not overruled or not any(entry.timestamp in overruled for entry in batch.entries):
+    names = names_of(batch.entries) if overruled else []
+    if not any(name in overruled for name in names):
         return batch
     entries = (
-        msgspec.structs.replace(entry, rows_affected=overruled.get(entry.timestamp, entry.rows_affected))
-        for entry in batch.entries
+        msgspec.structs.replace(entry, rows_affected=overruled.get(name, entry.rows_affected))
+        for name, entry in zip(names, batch.entries, strict=True)
     )
     return msgspec.structs.replace(batch, entries=tuple(entries))

@@ -3,8 +3,8 @@
 Every effect on a node carries a `command` number. An effect names all it needs, so the adapter decides nothing.
 """
 
-from replication.log import Batch, Entry, LogRow, Position
-from replication.values import Disturbed, Rejected, Request, Value
+from replication.log import Batch, LogRow, Position
+from replication.values import Disturbed, Executed, Rejected, Request, Value
 
 
 class NodeCommand(Value, frozen=True):
@@ -38,7 +38,8 @@ class Admit(NodeCommand, frozen=True):
 
 
 class ExecuteBatch(NodeCommand, frozen=True):
-    """Open a transaction on the master, check and lock the fence and the log's end, run each request behind a savepoint.
+    """Open a transaction on the master, check and lock the fence and the log's end, run the requests in order. Of one that is
+    refused, nothing is left.
 
     Replies BatchExecuted | Outbid | Misplaced. The transaction stays open.
     """
@@ -183,7 +184,9 @@ class Answer(Value, frozen=True):
 class Acknowledge(Answer, frozen=True):
     """The write is committed and will never be lost."""
 
-    entry: Entry
+    timestamp: int
+    results: tuple[Executed, ...]
+    """One a statement."""
     master: str
     quorum: tuple[str, ...]
     """The replicas whose disk was counted, beside the master."""

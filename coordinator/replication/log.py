@@ -41,7 +41,8 @@ LOG_BEGIN = Position(0, 0)
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One replicated request: its text and everything that its effect depends on, and the result it had."""
+    """One replicated statement: its text and everything that its effect depends on, and the result it had. The entries of one
+    request stand one behind the other and have one timestamp."""
 
     timestamp: int
     sql: str
@@ -53,6 +54,26 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     row_at: int = 0
     """Where in `sql` its only row begins, if it may be executed as one statement with entries of the same beginning; else 0.
     The master knew the schema, and a replica that applies the entry has the same one."""
+
+
+class EntryName(msgspec.Struct, frozen=True, order=True):
+    """Which entry is meant."""
+
+    timestamp: int
+    number: int = 0
+    """Among those of its timestamp, from 0."""
+
+    def __str__(self) -> str:
+        return f"{self.timestamp}" if self.number == 0 else f"{self.timestamp}, statement {self.number + 1}"
+
+
+def names_of(entries: Sequence[Entry]) -> list[EntryName]:
+    """The name of each entry. `entries`: all of their timestamps, in order."""
+    names: list[EntryName] = []
+    for entry in entries:
+        follows = bool(names) and names[-1].timestamp == entry.timestamp
+        names.append(EntryName(entry.timestamp, names[-1].number + 1 if follows else 0))
+    return names
 
 
 class ChangeStep(enum.Enum):

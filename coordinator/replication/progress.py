@@ -18,7 +18,7 @@ import enum
 
 import msgspec
 
-from replication.log import LOG_BEGIN, Position
+from replication.log import LOG_BEGIN, EntryName, Position
 from replication.values import NOBODY, NodeStatus, copy_target
 
 
@@ -38,8 +38,8 @@ class Dispute(msgspec.Struct, frozen=True):
     """A node's rows and the others' cannot both be right: until that is decided it stores rows, but applies none."""
 
     evidence: str
-    timestamp: int = 0
-    """Of the entry that has another result here."""
+    entry: EntryName = EntryName(0)
+    """That has another result here."""
     rows_affected: int | None = None
     """Its result here; None: it failed here, or no single entry is to blame."""
     is_proven: bool = False
@@ -184,7 +184,7 @@ class NodeProgress:
         elif status.node != self.name and not (self.copied_from and status.node == self.copied_from):
             self.diverged = ""
         dispute = self.dispute
-        is_over = dispute is not None and 0 < dispute.timestamp <= status.applied_timestamp
+        is_over = dispute is not None and 0 < dispute.entry.timestamp <= status.applied_timestamp
         if self.diverged or is_over or status.node != self.name:
             self.dispute = None
 

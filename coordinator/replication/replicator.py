@@ -28,7 +28,7 @@ from replication.events import (
     Woken,
     WriteArrived,
 )
-from replication.log import LogDamaged
+from replication.log import EntryName, LogDamaged
 from replication.losses import Losses
 from replication.progress import NodeProgress, NodeState
 from replication.reads import ReadPath
@@ -309,7 +309,7 @@ class Replicator:
             case Rejected():
                 reason = f"a schema change that the master executed was refused: {outcome.message}"
                 # who has applied anything behind the intent has executed it
-                self._diverged(node, Diverged(reason, node.waits_for_change + 1, None))
+                self._diverged(node, Diverged(reason, EntryName(node.waits_for_change + 1), None))
             case Disturbed():
                 self.losses.lose(node, f"it cannot execute a schema change: {outcome.message}")
             case _:

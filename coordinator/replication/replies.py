@@ -1,6 +1,6 @@
 """What a node answers to a command (effects.py says which answers each command has)."""
 
-from replication.log import LOG_BEGIN, LogEnd, LogRow, Position
+from replication.log import LOG_BEGIN, EntryName, LogEnd, LogRow, Position
 from replication.values import NodeStatus, Outcome, Value
 
 
@@ -28,7 +28,7 @@ class Bare(Value, frozen=True):
 
 class BatchExecuted(Value, frozen=True):
     outcomes: tuple[Outcome, ...]
-    """One per entry, in order; ends early after a Disturbed one."""
+    """One a request, in order; ends early after a Disturbed one."""
 
 
 class RowPrepared(Value, frozen=True):
@@ -60,8 +60,7 @@ class Diverged(Value, frozen=True):
     """The node applied an entry with another result than the master had: its rows are not equal any more. It took nothing."""
 
     reason: str
-    timestamp: int
-    """Of the entry."""
+    entry: EntryName
     rows_affected: int | None
     """The rows that it affected here; None: it failed here."""
 

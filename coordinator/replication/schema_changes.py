@@ -22,14 +22,14 @@ from collections import deque
 
 from replication.batch_under_way import BatchUnderWay
 from replication.effects import Acknowledge, Fail, ReadLog, Refuse, RunSchemaChange
-from replication.log import ChangeStep, Entry, LogDamaged, SchemaChange, batch_of
+from replication.log import ChangeStep, LogDamaged, SchemaChange, batch_of
 from replication.progress import NodeProgress, NodeState
 from replication.quorum import counted_replicas
 from replication.reads import ReadPath
 from replication.replies import LogRead
 from replication.state import ReplicationState
 from replication.timestamps import TimestampStock
-from replication.values import Disturbed, Executed, Outcome, Rejected, Request
+from replication.values import Disturbed, Outcome, Rejected, Request
 
 OUTLIVED = "another coordinator served meanwhile: nobody can tell whether the schema was changed"
 
@@ -89,11 +89,11 @@ class SchemaChanges:
                 return None
             request = self.pending.popleft()
             state.schema_in_flux = True
-            intent = SchemaChange(ChangeStep.INTENT, numbers[0], state.wall_us, request.sql)
+            intent = SchemaChange(ChangeStep.INTENT, numbers[0], state.wall_us, request.statements[0].sql)
             return BatchUnderWay(((numbers[0], request),), state.wall_us, intent)
         if open_change.outcome is None or open_change.change is None:
             return None
-        step = ChangeStep.DONE if isinstance(open_change.outcome, Executed) else ChangeStep.FAILED
+        step = ChangeStep.DONE if isinstance(open_change.outcome, tuple) else ChangeStep.FAILED
         known = open_change.change
         batch = BatchUnderWay((), state.wall_us, SchemaChange(step, known.intent_timestamp, known.now_us, known.sql))
         batch.outcomes = (open_change.outcome,)
@@ -153,11 +153,10 @@ class SchemaChanges:
         if open_change is None or open_change.request is None:
             return
         request, outcome = open_change.request, batch.outcomes[0]
-        if isinstance(outcome, Executed):
-            size = state.sizes.commit_replicas
+        if isinstance(outcome, tuple):
+            timestamp, size = batch.row.last_timestamp, state.sizes.commit_replicas
             quorum = counted_replicas(batch.holders, state.preferred_quorum, size)
-            entry = Entry(batch.row.last_timestamp, request.sql, outcome.rows_affected)
-            state.emit(Acknowledge(request.request_id, entry, batch.master, quorum, size))
+            state.emit(Acknowledge(request.request_id, timestamp, outcome, batch.master, quorum, size))
         elif isinstance(outcome, Rejected):
             state.emit(Refuse(request.request_id, outcome, batch.master))
         else:

@@ -21,6 +21,7 @@ from replication.log import (
     LOG_BEGIN,
     Batch,
     ChangeStep,
+    EntryName,
     LogDamaged,
     LogRow,
     Position,
@@ -246,7 +247,7 @@ class Shipping:
         if change is not None and not apply:
             if change.step is ChangeStep.FAILED:
                 reason = f"it has made a schema change that is said to have failed: {change.sql[:200]}"
-                self.met_difference(node, Diverged(reason, change.intent_timestamp + 1, None))
+                self.met_difference(node, Diverged(reason, EntryName(change.intent_timestamp + 1), None))
             else:
                 self._change_schema(node, change)
             self.ship(node)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from replication.effects import Effect, Report
-from replication.log import EMPTY_LOG_END, LogWindow
+from replication.log import EMPTY_LOG_END, EntryName, LogWindow
 from replication.progress import NodeProgress, NodeState
 from replication.quorum import QuorumSizes
 
@@ -40,7 +40,8 @@ class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     numbers_ahead: int = 64
     """Timestamps that are asked for at once at least; more when batches are large."""
     pending_max: int = 10_000
-    batch_requests_max: int = 512
+    batch_statements_max: int = 512
+    """That the master executes in one transaction; a request of more goes alone."""
     batch_bytes_max: int = 4 << 20
     chunk_bytes_max: int = 1 << 20
     """Payload that one storing command carries at most (but at least one row)."""
@@ -88,8 +89,8 @@ class ReplicationState:
         self._noted = (0, 0)
         self.schema_version = 0
         """Grows whenever the schema may become another: with each epoch, and before a schema change is executed."""
-        self.overruled: dict[int, int] = {}
-        """Timestamp of an entry -> the rows that it affects, where a commit quorum contradicts what was recorded."""
+        self.overruled: dict[EntryName, int] = {}
+        """Entry -> the rows that it affects, where a commit quorum contradicts what was recorded."""
         self.schema_in_flux = False
         """A schema change is under way."""
         self.preferred_quorum: tuple[str, ...] = ()

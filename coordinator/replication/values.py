@@ -1,6 +1,7 @@
 """Values that the protocol's messages carry: what a node says of itself, a request, and what became of one."""
 
 import enum
+from typing import Any
 
 import msgspec
 
@@ -48,22 +49,40 @@ def copy_target(note: str) -> str:
     return note.partition(" ")[2]
 
 
+class RequestStatement(Value, frozen=True):
+    """One statement of a request."""
+
+    sql: str
+    inserts: bool = False
+    rand_seed: int = 0
+    """Seed of RAND(); 0 where the text does not call it."""
+    row_at: int = 0
+    """Where in `sql` its only row begins, if it may be executed as one statement with its like; else 0."""
+    is_read: bool = False
+    """It sees what the statements before it did, and has no entry in the log."""
+    expected_rows: int | None = None
+    """Unless it affects (or a read finds) so many rows, the request is undone and refused."""
+
+
 class Request(Value, frozen=True):
-    """A write or a schema change that waits for its place in the log."""
+    """Writes, or a schema change, that wait for their place in the log. All statements take effect, at one timestamp, or none."""
 
     request_id: int
-    sql: str
-    inserts: bool
-    uses_random: bool
-    rand_seed: int
+    statements: tuple[RequestStatement, ...]
     deadline_ns: int
     changes_schema: bool = False
     schema_version: int = 0
-    """The version of the schema that its text was judged by; 0: it does not rest on the schema."""
-    row_at: int = 0
-    """Where in `sql` its only row begins, if it may be executed as one statement with its like; else 0."""
+    """The version of the schema that its texts were judged by; 0: they do not rest on the schema."""
     row_schema: int = 0
-    """The version of the schema by which it may."""
+    """The version of the schema by which each `row_at` is true; 0: none has one."""
+
+
+class ResultSet(Value, frozen=True):
+    """What a read found."""
+
+    columns: tuple[Any, ...]
+    """DB-API descriptions."""
+    rows: tuple[tuple[Any, ...], ...]
 
 
 class Executed(Value, frozen=True):
@@ -71,14 +90,30 @@ class Executed(Value, frozen=True):
 
     rows_affected: int
     insert_id: int
+    found: ResultSet | None = None
+    """A read's rows."""
+
+
+class Refusal(enum.Enum):
+    """Who refused a statement."""
+
+    SERVER = "server"
+    """MySQL: errno, SQLSTATE and message are its own."""
+    EXPECTATION = "expectation"
+    """It affected another number of rows than the request expects."""
+    ROWS_MAX = "rows max"
+    """A read found more rows than an answer may have."""
 
 
 class Rejected(Value, frozen=True):
-    """MySQL's own word about the statement: the same on every node, so it is the request's result."""
+    """The word about a statement that is the same on every node, so it is the request's result: nothing of that is left."""
 
     errno: int
     sqlstate: str
     message: str
+    statement: int = 0
+    """Which of the request's statements."""
+    refusal: Refusal = Refusal.SERVER
 
 
 class Disturbed(Value, frozen=True):
@@ -89,7 +124,8 @@ class Disturbed(Value, frozen=True):
     message: str
 
 
-Outcome = Executed | Rejected | Disturbed
+Outcome = tuple[Executed, ...] | Rejected | Disturbed
+"""Of a request; where it ran, one Executed a statement."""
 
 
 class Certainty(enum.Enum):

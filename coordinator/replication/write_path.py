@@ -40,7 +40,7 @@ from replication.schema_changes import SchemaChanges
 from replication.shipping import Shipping
 from replication.state import Phase, ReplicationState
 from replication.timestamps import TimestampStock
-from replication.values import Disturbed, Executed, Rejected, Request
+from replication.values import Disturbed, Executed, Rejected, Request, RequestStatement
 
 
 class WritePath:
@@ -119,15 +119,20 @@ class WritePath:
         """What waits, up to the limits. Without requests where a newcomer waits for a batch to be committed without it."""
         state = self._state
         newcomer = any(node.probation == state.window.end.position for node in state.replicas)
+        settings = state.settings
         chosen: list[tuple[int, Request]] = []
-        size = 0
-        for number in self.timestamps.take(min(len(self.pending), state.settings.batch_requests_max)):
+        size = count = 0
+        for number in self.timestamps.take(min(len(self.pending), settings.batch_statements_max)):
             self._turn_stale_ones_away()
-            if not self.pending or (chosen and size + len(self.pending[0].sql) > state.settings.batch_bytes_max):
+            if not self.pending:
                 break
-            request = self._judged(self.pending.popleft())
-            size += len(request.sql)
-            chosen.append((number, request))
+            request = self.pending[0]
+            size += sum([len(statement.sql) for statement in request.statements])
+            count += len(request.statements)
+            if chosen and (size > settings.batch_bytes_max or count > settings.batch_statements_max):
+                break
+            self.pending.popleft()
+            chosen.append((number, self._judged(request)))
         return BatchUnderWay(tuple(chosen), state.wall_us) if chosen or newcomer else None
 
     def _turn_stale_ones_away(self) -> None:
@@ -135,10 +140,11 @@ class WritePath:
             self._state.emit(Stale(self.pending.popleft().request_id))
 
     def _judged(self, request: Request) -> Request:
-        """By another schema than it was judged by, it is executed by itself."""
-        if request.row_at and request.row_schema != self._state.schema_version:
-            return msgspec.structs.replace(request, row_at=0)
-        return request
+        """By another schema than it was judged by, each statement is executed by itself."""
+        if request.row_schema == self._state.schema_version or all(each.row_at == 0 for each in request.statements):
+            return request
+        alone = tuple(msgspec.structs.replace(statement, row_at=0) for statement in request.statements)
+        return msgspec.structs.replace(request, statements=alone, row_schema=0)
 
     def _ask_for_timestamps(self) -> None:
         stock, state = self.timestamps, self._state
@@ -177,21 +183,22 @@ class WritePath:
         if batch.change is None:
             batch.outcomes = reply.outcomes
         disturbed = any(isinstance(outcome, Disturbed) for outcome in reply.outcomes)
+        entries: list[Entry] = []
         for (timestamp, request), outcome in zip(batch.requests, reply.outcomes, strict=False):
-            if isinstance(outcome, Executed):
-                seed = request.rand_seed if request.uses_random else 0
-                insert_id = outcome.insert_id if request.inserts else 0
-                entry = Entry(timestamp, request.sql, outcome.rows_affected, insert_id, seed, request.row_at)
-                batch.entries[request.request_id] = entry
-        if disturbed or (batch.change is None and batch.requests and not batch.entries):
+            if isinstance(outcome, tuple):
+                batch.results[request.request_id] = outcome
+                for statement, did in zip(request.statements, outcome, strict=True):
+                    if not statement.is_read:
+                        entries.append(entry_of(timestamp, statement, did))
+        if disturbed or (batch.change is None and batch.requests and not entries):
             batch.stage = Stage.UNDOING
             self._command_master(RollBackBatch)
             return
         end = state.window.end
-        entries, place = tuple(batch.entries.values()), end.position.timestamp + 1
+        place = end.position.timestamp + 1
         if batch.change is not None and batch.change.step is ChangeStep.INTENT:
             place = batch.change.intent_timestamp
-        batch.row = next_row(end, state.epoch, Batch(batch.now_us, entries, batch.change), place)
+        batch.row = next_row(end, state.epoch, Batch(batch.now_us, tuple(entries), batch.change), place)
         state.window.append(batch.row)
         batch.stage = Stage.STORING
         master = state.master_progress
@@ -251,15 +258,14 @@ class WritePath:
     def _answer(self, batch: BatchUnderWay, holders: list[str]) -> None:
         state = self._state
         quorum = counted_replicas(holders, state.preferred_quorum, state.sizes.commit_replicas)
-        for (_, request), outcome in zip(batch.requests, batch.outcomes, strict=False):
+        for (timestamp, request), outcome in zip(batch.requests, batch.outcomes, strict=False):
             if request.request_id in batch.expired:
                 continue
             if isinstance(outcome, Rejected):
                 state.emit(Refuse(request.request_id, outcome, batch.master))
             else:
-                entry = batch.entries[request.request_id]
-                size = state.sizes.commit_replicas
-                state.emit(Acknowledge(request.request_id, entry, batch.master, quorum, size))
+                results, size = batch.results[request.request_id], state.sizes.commit_replicas
+                state.emit(Acknowledge(request.request_id, timestamp, results, batch.master, quorum, size))
 
     def admit_newcomers(self) -> None:
         """A refilled node counts only when it was level *and then* a batch of this epoch was committed without it.
@@ -395,3 +401,9 @@ class WritePath:
             times.append(self.timestamps.retry_at_ns)
         times += [] if self.changes.wake_at_ns is None else [self.changes.wake_at_ns]
         return min(times, default=None)
+
+
+def entry_of(timestamp: int, statement: RequestStatement, did: Executed) -> Entry:
+    """What the log says of a statement that ran."""
+    insert_id = did.insert_id if statement.inserts else 0
+    return Entry(timestamp, statement.sql, did.rows_affected, insert_id, statement.rand_seed, statement.row_at)

@@ -33,6 +33,7 @@ from statements.sql_checks import (
     check,
     check_bare_schemas,
     names_from,
+    names_schema,
     skip,
     tables_of,
 )
@@ -78,6 +79,8 @@ class Statement(msgspec.Struct, frozen=True):
     """It is one row of plain values for a table."""
     row_at: int = 0
     """Where in `text` that row begins."""
+    asks_server: bool = False
+    """A read of something else than users' tables: what the server says of itself depends on who asks it."""
     shape: str = ""
     """What it has in common with texts of the same verdict; empty: nothing that is known."""
 
@@ -188,10 +191,6 @@ def _text_of(tokens: Tokens) -> str:
     return tokens.text[tokens.starts[0] : tokens.ends[-1]]
 
 
-def _made(tokens: Tokens, verb: str, tables: tuple[str, ...], uses_random: bool = False) -> Statement:
-    return Statement(Kind.READ, _text_of(tokens), verb, tables, uses_random)
-
-
 def _write(tokens: Tokens, write: Write) -> Statement:
     if sum(map(weight_of, write.claims)) * max(1, len(write.relations)) > _WEIGHT_MAX:
         raise Refused(f"the statement is refused: {rules.TOO_INVOLVED}", UNSUPPORTED)
@@ -236,7 +235,8 @@ def _main_verb(tokens: Tokens, index: int) -> tuple[str, int]:
 
 def _read(tokens: Tokens, verb: str, start: int) -> _Steps:
     uses_random = yield from check(tokens, start, READ)
-    return _made(tokens, verb, tables_of(tokens, start), uses_random)
+    asks_server = "." in tokens.keys and (yield from names_schema(tokens, start, rules.READ_ONLY_SCHEMAS))
+    return Statement(Kind.READ, _text_of(tokens), verb, tables_of(tokens, start), uses_random, asks_server=asks_server)
 
 
 _SHOWN = {"TABLES", "DATABASES", "SCHEMAS", "COLUMNS", "FIELDS", "INDEX", "INDEXES", "KEYS", "COLLATION", "CHARSET"}
@@ -263,7 +263,7 @@ def _show(tokens: Tokens) -> _Steps:
     tables = names_from(tokens, index) if tokens.key(index - 1) in ("TABLE", "VIEW") else []
     if what in ("COLUMNS", "FIELDS", "INDEX", "INDEXES", "KEYS"):
         tables = names_from(tokens, index + 1)
-    return _made(tokens, "SHOW", tuple(tables))
+    return Statement(Kind.READ, _text_of(tokens), "SHOW", tuple(tables), asks_server=True)
 
 
 def _explain(tokens: Tokens, verb: str) -> _Steps:
@@ -277,10 +277,11 @@ def _explain(tokens: Tokens, verb: str) -> _Steps:
     if explained in ("FOR", "INTO"):
         raise Refused(f"{verb} {explained} is refused: explain the SELECT itself", UNSUPPORTED)
     if explained in ("SELECT", "VALUES", "TABLE"):
-        return (yield from _read(tokens, verb, index))
+        read = yield from _read(tokens, verb, index)
+        return msgspec.structs.replace(read, asks_server=True)
     end = chain_end(tokens, index)
     column = tokens.is_name(end) or tokens.key(end) == LITERAL
     if index != 1 or end == index or end + column != len(tokens.keys):
         raise Refused(f"{verb} needs one table, or a SELECT")
     yield from check(tokens, 1, READ)
-    return _made(tokens, verb, tuple(names_from(tokens, index)))
+    return Statement(Kind.READ, _text_of(tokens), verb, tuple(names_from(tokens, index)), asks_server=True)

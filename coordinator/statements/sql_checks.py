@@ -102,10 +102,24 @@ def check_bare_schemas(tokens: Tokens, start: int, law: Law) -> None:
             raise _access_denied(tokens.name(index))
 
 
+def names_schema(tokens: Tokens, start: int, schemas: Set[str]) -> Generator[None, None, bool]:
+    """Whether one of `schemas` is named before a dot."""
+    for index in range(start, len(tokens.keys)):
+        if index % _PAUSE_TOKENS == 0:
+            yield
+        if tokens.keys[index] == "." and _is_schema(tokens, index - 1, schemas):
+            return True
+    return False
+
+
 def _check_schema(tokens: Tokens, index: int, law: Law) -> None:
-    is_first = tokens.key(index - 1) != "."
-    if is_first and tokens.is_name(index) and tokens.name(index).lower() in law.schemas_denied:
+    if _is_schema(tokens, index, law.schemas_denied):
         raise _access_denied(tokens.name(index))
+
+
+def _is_schema(tokens: Tokens, index: int, schemas: Set[str]) -> bool:
+    is_first = tokens.key(index - 1) != "."
+    return is_first and tokens.is_name(index) and tokens.name(index).lower() in schemas
 
 
 def _access_denied(schema: str) -> Refused:

@@ -71,7 +71,10 @@ NOT_IN_WRITES = NEVER_CALLED | {
     "VARIANCE": _ROW_ORDER,
 }
 
-LOCKING_READ = "locking reads are not supported, no transaction outlives a request: send one atomic batch"
+LOCKING_READ = (
+    "locking reads are not supported, no transaction outlives a request: send one atomic batch, in which a plain SELECT"
+    " is enough"
+)
 _NO_INTO = "SELECT … INTO writes a file or a variable, neither outlives a request: read the rows from the answer"
 _NOT_A_READ = "it does not belong into a read: send it as a statement of its own"
 

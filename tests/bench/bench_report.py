@@ -5,13 +5,9 @@ Hard case: what is missing. A cell that was not measured is empty and a note say
 
 from collections.abc import Iterable, Sequence
 
-from bench_goals import PROJECT, Goal, goals, slow_ratios
+from bench_goals import Goal, goals, slow_ratios
 from results import HEALTHY, WORK_TITLES, Results, Spread, Summary, in_order, summaries
 
-NO_BATCH = (
-    f"{WORK_TITLES['batch']}: not measured for the project: POST /query takes no batches yet (its place is `batch` in "
-    "loads/sql_load.lua for the peers, and `batch` in PROJECT.works for the project)."
-)
 LATENCIES = (
     "Latencies of all systems are corrected for coordinated omission by wrk's rule. CPU is of all processes of the system until "
     "it is calm again, and of it the coordinator's; the load generator's stands beside it and is in none of the others."
@@ -94,8 +90,6 @@ def _loads(results: Results) -> str:
             "errors",
         )
         sections += [f"### {WORK_TITLES[work]}", table(head, rates), table(detail, times)]
-    if not any(row.work == "batch" and row.system == PROJECT for row in results.load):
-        sections.append(NO_BATCH)
     return "\n\n".join(sections)
 
 

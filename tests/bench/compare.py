@@ -52,7 +52,7 @@ KINDS = {
     )
 }
 BY_DEFAULT = ("project", "single", "semisync", "semisync-flushed", "gr", "galera", "empty-route")
-WORKS = ("insert", "update", "read", "mix")
+WORKS = ("insert", "update", "batch", "read", "mix")
 FLUSHES = 200
 
 

@@ -108,5 +108,4 @@ PROJECT = SystemKind(
     promise="a write is on the disks of the master and two replicas; a read sees every acknowledged write (strong)",
     start=running_project,
     version=lambda: f"this checkout on {short_version(local_mysqld())}",
-    works=("insert", "update", "read", "mix"),
 )

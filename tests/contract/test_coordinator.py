@@ -436,7 +436,7 @@ READ_ERRORS = [
         ServerError(1792, "25006", "Cannot execute in a READ ONLY transaction", 0),
         (400, "statement", False, 1792, "25006"),
     ),
-    (RowsExceeded("the result has more than 10 rows: add a LIMIT"), (413, "bad_request", False, None, None)),
+    (RowsExceeded("the result has more than 10 rows: add a LIMIT", 0), (413, "bad_request", False, None, None)),
 ]
 
 

@@ -27,11 +27,11 @@ def pairs_in(sql: str) -> Pairs:
 
 def entries_in(payloads: Iterable[bytes]) -> dict[int, Pairs]:
     """Timestamp -> what was written there; entries that write neither a list nor a register are left out."""
-    entries = {}
+    entries: dict[int, Pairs] = {}
     for payload in payloads:
         for entry in _decode(payload).entries if payload else ():
             if pairs := pairs_in(entry.sql):
-                entries[entry.timestamp] = pairs
+                entries.setdefault(entry.timestamp, []).extend(pairs)
     return entries
 
 

@@ -3,6 +3,7 @@
 import msgspec
 from history import Append, CompareAndSet, Transfer
 from log_entries import entries_in, pairs_in
+from transactions import statements_of
 from workload import sql_of
 
 from replication.log import Batch, Entry
@@ -20,3 +21,9 @@ def test_a_rows_entries_are_found_at_their_timestamps() -> None:
         1, (Entry(5, sql_of((Append("3", 17),)), 1, 0, 0), Entry(7, "DELETE FROM lists WHERE id = 9", 1, 0, 0))
     )
     assert entries_in([msgspec.msgpack.encode(batch), b""]) == {5: [("3", 17)]}
+
+
+def test_the_entries_of_one_batch_are_one_write() -> None:
+    texts = [statement["query"] for micro in (Append("3", 17), Append("5", 18)) for statement in statements_of(micro)]
+    batch = Batch(1, tuple(Entry(5, sql, 1) for sql in texts))
+    assert entries_in([msgspec.msgpack.encode(batch)]) == {5: [("3", 17), ("5", 18)]}

@@ -13,8 +13,10 @@ from history import (
     RegisterRead,
     Transfer,
 )
+from transactions import answers_of, batch_of, oddity_of
 from workload import RoundKeys, elements_of, outcome_of, sql_of, sql_of_balances, with_answer
 
+from statements.parameters import bind
 from statements.query_parser import Kind, parse
 
 REQUESTS: list[tuple[tuple[MicroOperation, ...], Kind]] = [
@@ -85,3 +87,31 @@ def test_an_answer_is_put_into_the_micro_operation_that_asked() -> None:
     accounts = {"data": [{"id": 1, "balance": 96}, {"id": 2, "balance": 104}]}
     assert with_answer(Balances(None), accounts) == Balances({"1": 96, "2": 104})
     assert with_answer(Transfer("1", "2", 4), {"rows_affected": 2}) == Transfer("1", "2", 4)
+
+
+MIXED: tuple[MicroOperation, ...] = (Read("3", None), Append("3", 17), Transfer("1", "2", 4), Read("3", None))
+RESULTS = [
+    {"rows_affected": 1, "data": [{"id": 3, "elements": ""}]},
+    *({"rows_affected": 1, "last_insert_id": 0},) * 3,
+    {"rows_affected": 1, "data": [{"id": 3, "elements": ",17"}]},
+]
+
+
+def test_a_batch_has_a_statement_for_each_micro_operation_and_two_for_a_transfer() -> None:
+    statements = batch_of(MIXED)["statements"]
+    kinds = [parse(bind(each["query"], each.get("params", []))).kind for each in statements]
+    assert kinds == [Kind.READ, Kind.WRITE, Kind.WRITE, Kind.WRITE, Kind.READ]
+    assert ["expect" in each for each in statements] == [False, True, True, True, False]
+
+
+def test_a_batch_s_answer_is_put_into_the_micro_operations_that_asked() -> None:
+    body = {"results": RESULTS}
+    answered = [with_answer(micro, one) for micro, one in zip(MIXED, answers_of(MIXED, body), strict=True)]
+    assert answered == [Read("3", ()), *MIXED[1:3], Read("3", (17,))]
+    assert oddity_of(MIXED, body) == ""
+
+
+def test_a_batch_that_did_not_do_what_it_expects_and_was_acknowledged_is_odd() -> None:
+    wrong = [*RESULTS[:2], {"rows_affected": 0, "last_insert_id": 0}, *RESULTS[3:]]
+    assert "affected 0 rows" in oddity_of(MIXED, {"results": wrong})
+    assert "4 results" in oddity_of(MIXED, {"results": RESULTS[1:]})

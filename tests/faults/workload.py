@@ -4,7 +4,8 @@ Lists are the sharpest tool (Kingsbury & Alvaro, Elle, VLDB 2020): an element th
 list that is read shows the order of all writes before it. Appends go to one to four lists in one statement, so a write that is
 applied by half shows; reads look at one to four lists, so a read between two writes shows. Beside them compare-and-set on
 registers (an update that is lost or applied twice) and transfers between accounts (the sum never changes), in which users
-would meet the same faults.
+would meet the same faults. All of these are single statements; and reads, appends and transfers are also sent together as one
+atomic batch (transactions.py), which reads its own appends.
 
 A list or register that has had its share of operations is given up for a new one: long lists are slow to read and to check,
 and short ones see few concurrent clients. One round uses rows of its own (`RoundKeys`), so that a run of hours is checked
@@ -33,6 +34,7 @@ from history import (
     Transfer,
 )
 from recording_client import Connection
+from transactions import answers_of, batch_of, oddity_of
 
 CLIENT_TIMEOUT_S = 15.0
 """More than the coordinator holds a request: what comes later is given up, and may still happen."""
@@ -43,6 +45,8 @@ OPERATIONS_A_REGISTER_MAX = 40
 LISTS_A_ROUND, REGISTERS_A_ROUND = 1_500, 1_500
 BALANCE = 100
 ROWS_A_STATEMENT = 250
+BATCHES, MIXED, TRANSFERS = 0.4, 0.6, 0.3
+"""Shares: of operations on several lists that are sent as a batch, of those with both reads and writes, and a transfer."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,11 @@ class Workload:
         connection = Client(self.port)
         process = self._new_process()
         while not self._stopped:
-            outcome = await self._one(connection, process, self._choose(chance))
+            micro_operations = self._choose(chance)
+            is_batch = len(micro_operations) > 1 and chance.random() < BATCHES
+            if is_batch and chance.random() < MIXED:
+                micro_operations = self._mixed(chance, micro_operations)
+            outcome = await self._one(connection, process, micro_operations, is_batch=is_batch)
             if outcome is Outcome.INFO:
                 process = self._new_process()
             pause_s = 2 * self.pause_s * chance.random() if outcome is Outcome.OK else REFUSED_PAUSE_S
@@ -229,6 +237,18 @@ class Workload:
                 return (Transfer(str(source), str(target), chance.randint(1, 5)),)
         return (Balances(None),)
 
+    def _mixed(self, chance: random.Random, others: tuple[MicroOperation, ...]) -> tuple[MicroOperation, ...]:
+        """`others`, which are reads or appends, among appends, reads of the same lists, and a transfer."""
+        keys = [micro.key for micro in others if isinstance(micro, Read | Append)]
+        mixed: list[MicroOperation] = [*others, Read(chance.choice(keys), None)]
+        appended = chance.sample(self._lists, chance.randint(1, 2))
+        mixed += [Append(str(self._use_list(key)), self._new_value()) for key in appended]
+        if chance.random() < TRANSFERS:
+            source, target = chance.sample(self.keys.accounts, 2)
+            mixed.append(Transfer(str(source), str(target), chance.randint(1, 5)))
+        chance.shuffle(mixed)
+        return tuple(mixed)
+
     def _new_value(self) -> int:
         self._values += 1
         return self._values
@@ -250,18 +270,22 @@ class Workload:
 
     # --- doing it
 
-    async def _one(self, client: Client, process: int, micro_operations: tuple[MicroOperation, ...]) -> Outcome:
-        is_balances = isinstance(micro_operations[0], Balances)
-        sql = sql_of_balances(self.keys.accounts) if is_balances else sql_of(micro_operations)
+    async def _one(
+        self, client: Client, process: int, micro_operations: tuple[MicroOperation, ...], *, is_batch: bool = False
+    ) -> Outcome:
+        asked = batch_of(micro_operations) if is_batch else {"query": self._sql_of(micro_operations)}
         invoked_ns = time.monotonic_ns()
         was_sent = await client.can_send()
-        status, body = await client.query(sql, CLIENT_TIMEOUT_S) if was_sent else (0, {})
+        status, body = await client.post(asked, CLIENT_TIMEOUT_S) if was_sent else (0, {})
         returned_ns = time.monotonic_ns()
         outcome = outcome_of(status, body, was_sent=was_sent)
         if outcome is Outcome.OK:
-            micro_operations = tuple(with_answer(micro, body) for micro in micro_operations)
             self.acknowledged += "timestamp" in body
-            self._look_at(micro_operations, body, sql)
+            self._look_at(micro_operations, body, is_batch=is_batch)
+            answers = answers_of(micro_operations, body) if is_batch else [body] * len(micro_operations)
+            pairs = zip(micro_operations, answers, strict=True)
+            micro_operations = tuple(with_answer(micro, answer) for micro, answer in pairs)
+            self._learn(micro_operations)
         self.history.operations.append(
             Operation(
                 process,
@@ -275,9 +299,18 @@ class Workload:
         )
         return outcome
 
-    def _look_at(self, micro_operations: tuple[MicroOperation, ...], body: dict[str, Any], sql: str) -> None:
-        if "timestamp" in body and body["rows_affected"] not in rows_expected(micro_operations):
-            self.oddities.append(f"{sql} affected {body['rows_affected']} rows")
+    def _sql_of(self, micro_operations: tuple[MicroOperation, ...]) -> str:
+        is_balances = isinstance(micro_operations[0], Balances)
+        return sql_of_balances(self.keys.accounts) if is_balances else sql_of(micro_operations)
+
+    def _look_at(self, micro_operations: tuple[MicroOperation, ...], body: dict[str, Any], *, is_batch: bool) -> None:
+        if is_batch:
+            oddity = oddity_of(micro_operations, body)
+            self.oddities += [oddity] if oddity else []
+        elif "timestamp" in body and body["rows_affected"] not in rows_expected(micro_operations):
+            self.oddities.append(f"{self._sql_of(micro_operations)} affected {body['rows_affected']} rows")
+
+    def _learn(self, micro_operations: tuple[MicroOperation, ...]) -> None:
         match micro_operations:
             case (CompareAndSet(key, _, new, True),):
                 self._seen[int(key)] = new

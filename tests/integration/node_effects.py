@@ -17,7 +17,8 @@ from replication.log import (
     end_after,
     next_row,
 )
-from replication.values import Request
+from replication.values import Outcome, Request, RequestStatement
+from replication.write_path import entry_of
 
 NOW_US = 1_764_000_000_123_456
 """2025-11-24 16:00:00.123456 UTC, which is what NOW(6) must say."""
@@ -30,27 +31,46 @@ def insert(code: str) -> str:
     return f"INSERT INTO things (code) VALUES ('{code}')"
 
 
-def requests(first_timestamp: int, *texts: str, rand_seed: int = 0) -> tuple[tuple[int, Request], ...]:
+def requests(
+    first_timestamp: int, *texts: str, rand_seed: int = 0, inserts: bool = True
+) -> tuple[tuple[int, Request], ...]:
     """One request a text, at every second number from `first_timestamp` on, as one timestamp server counts."""
     return tuple(
-        (first_timestamp + 2 * place, Request(place + 1, sql, True, bool(rand_seed), rand_seed, 0))
+        (first_timestamp + 2 * place, Request(place + 1, (RequestStatement(sql, inserts, rand_seed),), 0))
         for place, sql in enumerate(texts)
     )
 
 
 def mergeable(effect: ExecuteBatch) -> ExecuteBatch:
     """The same, with every request's only row behind the word VALUES."""
+
+    def merge(statement: RequestStatement) -> RequestStatement:
+        return msgspec.structs.replace(statement, row_at=statement.sql.index("VALUES ") + len("VALUES "))
+
     requests = tuple(
-        (timestamp, msgspec.structs.replace(request, row_at=request.sql.index("VALUES ") + len("VALUES ")))
+        (timestamp, msgspec.structs.replace(request, statements=tuple(map(merge, request.statements))))
         for timestamp, request in effect.requests
     )
     return msgspec.structs.replace(effect, requests=requests)
 
 
-def execute(epoch: int, owner: str, previous: Position, *texts: str, rand_seed: int = 0) -> ExecuteBatch:
+def execute(
+    epoch: int, owner: str, previous: Position, *texts: str, rand_seed: int = 0, inserts: bool = True
+) -> ExecuteBatch:
     """Run the texts at the odd (or even) numbers behind `previous`."""
-    wanted = requests(previous.timestamp + 2, *texts, rand_seed=rand_seed)
+    wanted = requests(previous.timestamp + 2, *texts, rand_seed=rand_seed, inserts=inserts)
     return ExecuteBatch(NODE, 0, epoch, owner, previous, NOW_US, wanted)
+
+
+def entries_of(effect: ExecuteBatch, outcomes: Sequence[Outcome]) -> list[Entry]:
+    """What the log says of those that ran."""
+    return [
+        entry_of(timestamp, statement, did)
+        for (timestamp, request), outcome in zip(effect.requests, outcomes, strict=True)
+        if isinstance(outcome, tuple)
+        for statement, did in zip(request.statements, outcome, strict=True)
+        if not statement.is_read
+    ]
 
 
 def prepare(row: LogRow, master: str = "master-of-test") -> PrepareRow:

@@ -19,6 +19,7 @@ import pymysql
 from free_ports import free_ports
 from local_mysqld import local_mysqld
 
+from adapters.batch_execution import ReadLimits
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
 from adapters.mysql_session import MySQLSession
 from adapters.node_checksums import NodeChecksums
@@ -40,6 +41,7 @@ DATABASE = "distributed_db"
 FIRST_PORT = 18_840
 START_TIMEOUT_S = 60
 PR_SET_PDEATHSIG = 1
+READ_LIMITS = ReadLimits(rows_max=1000, milliseconds_max=1000)
 TIMEOUTS = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=20.0, copy_s=60.0, change_s=60.0)
 
 THINGS = f"""CREATE TABLE {DATABASE}.things (
@@ -99,7 +101,7 @@ class OneMySQL:
         """What one coordinator has of this node. Close it."""
         addresses = {"node": ("127.0.0.1", self.port), "nobody": ("127.0.0.1", 1)}
         given = {who: self._passwords[f"{who.upper()}_DB_PASSWORD"] for who in ("coordinator", "cloner", "ddl")}
-        return MySQLNode("node", addresses, NodePasswords(**given), DATABASE, timeouts, self.checksums())
+        return MySQLNode("node", addresses, NodePasswords(**given), DATABASE, timeouts, self.checksums(), READ_LIMITS)
 
     def checksums(self) -> NodeChecksums:
         """Close it."""

@@ -12,7 +12,7 @@ from under_load import ServedCluster
 from cluster_layout import SERVICES
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-COMMANDS = re.findall(r"^curl .*?[^\\]$", README, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"^curl (?:'[^']*'|\\\n|[^'\n])*$", README, flags=re.MULTILINE)
 
 
 def run(cluster: ServedCluster, command: str) -> dict[str, Any]:
@@ -35,6 +35,11 @@ def check_shape(command: str, answer: dict[str, Any]) -> None:
     elif "/verify" in command:
         last = answer.get("last", answer)
         assert last["outcome"] == "equal"
+    elif '"statements"' in command:
+        insert, read, delete = answer["results"]
+        assert answer["message"] == f"Batch successful (timestamp: {answer['timestamp']}, quorum: 2/2)"
+        assert (insert["rows_affected"], delete["rows_affected"]) == (1, 0)
+        assert read["data"][0]["carols"] > 0
     elif "INSERT" in command:
         assert answer["success"] is True
         timestamp = answer["timestamp"]

@@ -65,18 +65,22 @@ class Connection:
 
     async def query(self, sql: str, timeout_s: float = 30.0) -> tuple[int, dict[str, Any]]:
         """(status, body); status 0 where the connection broke."""
+        return await self.post({"query": sql}, timeout_s)
+
+    async def post(self, asked: dict[str, Any], timeout_s: float = 30.0) -> tuple[int, dict[str, Any]]:
+        """As query, with any body."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(sql)
+                return await self._exchange(asked)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             self.close()
             return 0, {}
 
-    async def _exchange(self, sql: str) -> tuple[int, dict[str, Any]]:
+    async def _exchange(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._streams
-        body = json.dumps({"query": sql}).encode()
+        body = json.dumps(asked).encode()
         head = (
             f"POST /query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )

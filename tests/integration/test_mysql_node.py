@@ -12,14 +12,27 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from node_effects import COMMIT, NODE, NOW_US, ROLL_BACK, execute, insert, mergeable, prepare, row_of, rows_of, store
-from one_mysql import DATABASE, TIMEOUTS, OneMySQL, one_mysql
+from node_effects import (
+    COMMIT,
+    NODE,
+    NOW_US,
+    ROLL_BACK,
+    entries_of,
+    execute,
+    insert,
+    mergeable,
+    prepare,
+    row_of,
+    rows_of,
+    store,
+)
+from one_mysql import DATABASE, READ_LIMITS, TIMEOUTS, OneMySQL, one_mysql
 
 from adapters.mysql_node import CommandFailed, MySQLNode, NodePasswords, NodeTimeouts
 from adapters.mysql_session import ConnectionBroken, ServerError
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from replication.effects import ConfirmEpoch, CopyData, ExecuteBatch, Fence, NodeEffect, ReadLog
-from replication.log import EMPTY_LOG_END, LOG_BEGIN, Entry, LogRow, check_chain, end_after
+from replication.log import EMPTY_LOG_END, LOG_BEGIN, Entry, EntryName, LogRow, check_chain, end_after
 from replication.replies import (
     BatchCommitted,
     BatchExecuted,
@@ -86,11 +99,7 @@ async def outcomes_of(node: MySQLNode, effect: ExecuteBatch) -> tuple[Outcome, .
 
 async def commit(node: MySQLNode, effect: ExecuteBatch) -> LogRow:
     """Execute, prepare and commit, keeping what succeeded; answers with the log row."""
-    entries = [
-        Entry(timestamp, request.sql, outcome.rows_affected, outcome.insert_id, request.rand_seed)
-        for (timestamp, request), outcome in zip(effect.requests, await outcomes_of(node, effect), strict=True)
-        if isinstance(outcome, Executed)
-    ]
+    entries = entries_of(effect, await outcomes_of(node, effect))
     row = row_of(EMPTY_LOG_END, effect.epoch, *entries, now_us=effect.now_us)
     assert await node.carry_out(prepare(row)) == RowPrepared()
     assert await node.carry_out(COMMIT) == BatchCommitted()
@@ -137,7 +146,9 @@ async def test_each_outcome_of_a_batch_stands_at_its_requests_place(node: MySQLN
         "INSERT INTO users SELECT * FROM mysql.user",
     )
     outcomes = await outcomes_of(node, execute(1, "a", LOG_BEGIN, *texts))
-    shown = [(o.errno, o.sqlstate) if isinstance(o, Rejected) else o for o in outcomes]
+    shown = [
+        (o.errno, o.sqlstate) if isinstance(o, Rejected) else o[0] for o in outcomes if not isinstance(o, Disturbed)
+    ]
     assert shown == [
         Executed(1, 1),
         (1146, "42S02"),
@@ -162,7 +173,7 @@ async def test_each_outcome_of_a_batch_stands_at_its_requests_place(node: MySQLN
 async def test_a_run_of_inserts_is_one_statement_and_each_is_told_its_own_id(node: MySQLNode, server: OneMySQL) -> None:
     effect = mergeable(execute(1, "a", LOG_BEGIN, ALICE_TOO, ALICE_TOO, ALICE_TOO, insert("one"), insert("two")))
     before = statements_run(server)
-    assert await outcomes_of(node, effect) == tuple(Executed(1, number) for number in (1, 2, 3, 1, 2))
+    assert await outcomes_of(node, effect) == tuple((Executed(1, number),) for number in (1, 2, 3, 1, 2))
     assert statements_run(server) - before == 2
     await node.carry_out(prepare(row_of(EMPTY_LOG_END, 1, Entry(10, ALICE, 1))))
     await node.carry_out(COMMIT)
@@ -175,12 +186,12 @@ async def test_where_a_run_fails_each_of_its_inserts_has_its_own_outcome(node: M
     effect = mergeable(execute(1, "a", LOG_BEGIN, ALICE_TOO, *map(insert, codes), ALICE_TOO, ALICE_TOO))
     outcomes = await outcomes_of(node, effect)
     shown = [outcome.errno if isinstance(outcome, Rejected) else type(outcome) for outcome in outcomes]
-    assert shown == [Executed, Executed, Executed, 1062, Executed, 1062, Executed, Executed]
+    assert shown == [tuple, tuple, tuple, 1062, tuple, 1062, tuple, tuple]
     await node.carry_out(prepare(row_of(EMPTY_LOG_END, 1, Entry(16, ALICE, 1))))
     await node.carry_out(COMMIT)
     assert [code for _, code, *_ in contents(server)[1]] == ["a", "b", "c"]
     users = server.root(f"SELECT id, timestamp FROM {DATABASE}.users ORDER BY id")
-    ids = [outcomes[place].insert_id for place in (0, 6, 7)]  # type: ignore[union-attr]  # seen above
+    ids = [outcomes[place][0].insert_id for place in (0, 6, 7)]  # type: ignore[index]  # seen above
     assert users == list(zip(ids, (2, 14, 16), strict=True))
 
 
@@ -188,7 +199,7 @@ async def test_a_disturbance_in_a_run_is_that_of_the_insert_that_met_it(node: My
     with row_locked(server):
         effect = mergeable(execute(1, "a", LOG_BEGIN, insert("first"), insert("mine"), insert("last")))
         outcomes = await outcomes_of(node, effect)
-        assert [type(outcome) for outcome in outcomes] == [Executed, Disturbed]
+        assert [type(outcome) for outcome in outcomes] == [tuple, Disturbed]
         assert await node.carry_out(ROLL_BACK) == BatchRolledBack()
 
 
@@ -197,7 +208,7 @@ async def test_a_rows_id_and_timestamp_are_those_of_the_write_that_made_it(node:
     await node.carry_out(prepare(row_of(EMPTY_LOG_END, 1, Entry(8, ALICE, 1))))
     await node.carry_out(COMMIT)
     rows = server.root(f"SELECT id, timestamp, created_at FROM {DATABASE}.users ORDER BY id")
-    ids = [outcome.insert_id for outcome in outcomes if isinstance(outcome, Executed)]
+    ids = [outcome[0].insert_id for outcome in outcomes if isinstance(outcome, tuple)]
     assert rows == [
         (identity, timestamp, NOW.replace(microsecond=0)) for identity, timestamp in zip(ids, (2, 6, 8), strict=True)
     ]
@@ -216,7 +227,7 @@ async def test_a_lock_wait_is_a_disturbance_that_ends_the_batch_and_is_rolled_ba
     with row_locked(server):
         effect = execute(1, "a", LOG_BEGIN, ALICE, "DELETE FROM things WHERE code = 'mine'", insert("after"))
         outcomes = await outcomes_of(node, effect)
-        assert [type(outcome) for outcome in outcomes] == [Executed, Disturbed]
+        assert [type(outcome) for outcome in outcomes] == [tuple, Disturbed]
         assert isinstance(outcomes[1], Disturbed)
         assert outcomes[1].errno == 1205
         assert await node.carry_out(ROLL_BACK) == BatchRolledBack()
@@ -360,7 +371,7 @@ async def test_a_run_that_fails_on_a_replica_names_the_entry_that_did(node: MySQ
     row = row_of(EMPTY_LOG_END, 1, *entries)
     reply = await node.carry_out(store(1, "a", LOG_BEGIN, 0, append=[row], apply=[row]))
     assert isinstance(reply, Diverged)
-    assert (reply.timestamp, reply.rows_affected) == (4, None)
+    assert (reply.entry, reply.rows_affected) == (EntryName(4), None)
     assert "'two') failed here only: 1062" in reply.reason
     assert [code for _, code, *_ in contents(server)[1]] == ["two"]
 
@@ -498,11 +509,11 @@ async def test_a_wrong_password_and_an_unlocked_door_with_nobody_behind_are_told
     server: OneMySQL,
 ) -> None:
     strangers, snapshots = NodePasswords(coordinator="wrong", cloner="wrong", ddl="wrong"), server.checksums()
-    wrong = MySQLNode(NODE, {NODE: ("127.0.0.1", server.port)}, strangers, DATABASE, TIMEOUTS, snapshots)
+    wrong = MySQLNode(NODE, {NODE: ("127.0.0.1", server.port)}, strangers, DATABASE, TIMEOUTS, snapshots, READ_LIMITS)
     failure = await failure_of(wrong, FENCE)
     assert failure.certainty is Certainty.NOT_APPLIED
     assert failure.reason.startswith("cannot connect: Access denied for user 'coordinator'")
-    nobody = MySQLNode(NODE, {NODE: ("127.0.0.1", 1)}, strangers, DATABASE, TIMEOUTS, snapshots)
+    nobody = MySQLNode(NODE, {NODE: ("127.0.0.1", 1)}, strangers, DATABASE, TIMEOUTS, snapshots, READ_LIMITS)
     failure = await failure_of(nobody, FENCE)
     assert (failure.certainty, failure.reason[:16]) == (Certainty.NOT_APPLIED, "cannot connect: ")
 
@@ -514,7 +525,7 @@ async def read(reader: NodeReader, sql: str) -> list[tuple[Any, ...]]:
     """With leave that was given just now; a connection may have to be opened first."""
     while True:
         with contextlib.suppress(ConnectionIsNew):  # the leave is older than the connection: another one
-            return list((await reader.read(sql, time.monotonic_ns())).rows)
+            return list((await reader.read([sql], time.monotonic_ns()))[0].rows)
 
 
 @pytest.fixture
@@ -528,8 +539,8 @@ async def test_a_connection_that_is_younger_than_the_leave_reads_nothing(reader:
     leave_ns = time.monotonic_ns()
     for _ in range(2):
         with pytest.raises(ConnectionIsNew):
-            await reader.read("SELECT 1", leave_ns)
-    assert list((await reader.read("SELECT 1", time.monotonic_ns())).rows) == [(1,)]
+            await reader.read(["SELECT 1"], leave_ns)
+    assert list((await reader.read(["SELECT 1"], time.monotonic_ns()))[0].rows) == [(1,)]
 
 
 async def test_a_connection_that_broke_is_replaced_by_one_that_needs_new_leave(
@@ -539,9 +550,9 @@ async def test_a_connection_that_broke_is_replaced_by_one_that_needs_new_leave(
     leave_ns = time.monotonic_ns()
     server.kill_connections("reader")
     with pytest.raises(ConnectionBroken):
-        await reader.read("SELECT 1", leave_ns)
+        await reader.read(["SELECT 1"], leave_ns)
     with pytest.raises(ConnectionIsNew):
-        await reader.read("SELECT 1", leave_ns)
+        await reader.read(["SELECT 1"], leave_ns)
     assert await read(reader, "SELECT 1") == [(1,)]
 
 
@@ -568,7 +579,7 @@ async def test_a_reader_can_neither_write_nor_see_what_is_not_the_users(
         await read(reader, sql)
     assert caught.value.errno == errno
     # an error of MySQL's does not break the connection
-    assert list((await reader.read("SHOW DATABASES LIKE '%rep%'", time.monotonic_ns())).rows) == []
+    assert list((await reader.read(["SHOW DATABASES LIKE '%rep%'"], time.monotonic_ns()))[0].rows) == []
 
 
 async def test_a_result_has_at_most_so_many_rows(server: OneMySQL) -> None:
@@ -599,7 +610,7 @@ async def test_a_read_that_takes_too_long_is_ended_by_the_server(server: OneMySQ
 async def test_a_connection_that_is_kept_sees_what_is_committed_later(node: MySQLNode, reader: NodeReader) -> None:
     assert await read(reader, "SELECT COUNT(*) FROM users") == [(0,)]
     await commit(node, execute(1, "a", LOG_BEGIN, ALICE))
-    assert list((await reader.read("SELECT COUNT(*) FROM users", time.monotonic_ns())).rows) == [(1,)]
+    assert list((await reader.read(["SELECT COUNT(*) FROM users"], time.monotonic_ns()))[0].rows) == [(1,)]
 
 
 async def test_more_readers_than_connections_wait_their_turn(server: OneMySQL, reader: NodeReader) -> None:

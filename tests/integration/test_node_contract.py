@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 from model_node import CommandLost, ModelNode
-from node_effects import COMMIT, NODE, ROLL_BACK, execute, insert, prepare, row_of, rows_of, store
+from node_effects import COMMIT, NODE, ROLL_BACK, entries_of, execute, insert, prepare, row_of, rows_of, store
 from one_mysql import DATABASE, OneMySQL, one_mysql
 
 from adapters.mysql_node import CommandFailed
@@ -50,7 +50,7 @@ from replication.replies import (
     RowPrepared,
     RowsStored,
 )
-from replication.values import Certainty, Executed, NodeStatus, Rejected
+from replication.values import Certainty, NodeStatus, Rejected
 
 
 class Hand(Protocol):
@@ -177,11 +177,7 @@ async def run(hand: Hand, epoch: int, owner: str, end: LogEnd, *codes: str) -> L
     effect = execute(epoch, owner, end.position, *map(insert, codes))
     reply = await hand.carry_out(effect)
     assert isinstance(reply, BatchExecuted)
-    entries = []
-    for (timestamp, request), outcome in zip(effect.requests, reply.outcomes, strict=True):
-        if isinstance(outcome, Executed):
-            entries.append(Entry(timestamp, request.sql, outcome.rows_affected, outcome.insert_id))
-    row = row_of(end, epoch, *entries)
+    row = row_of(end, epoch, *entries_of(effect, reply.outcomes))
     assert await hand.carry_out(prepare(row)) == RowPrepared()
     return row
 
@@ -405,9 +401,9 @@ async def test_a_request_that_fails_is_answered_in_its_place_and_harms_none_of_i
     reply = await hand.carry_out(execute(1, "a", row.position, *map(insert, codes)))
     assert isinstance(reply, BatchExecuted)
     kinds = [type(outcome) for outcome in reply.outcomes]
-    assert kinds == [Rejected, Executed, Rejected, Rejected, Executed, Rejected]
+    assert kinds == [Rejected, tuple, Rejected, Rejected, tuple, Rejected]
     assert {(o.errno, o.sqlstate) for o in reply.outcomes if isinstance(o, Rejected)} == {(1062, "23000")}
-    assert [o.rows_affected for o in reply.outcomes if isinstance(o, Executed)] == [1, 1]
+    assert [o[0].rows_affected for o in reply.outcomes if isinstance(o, tuple)] == [1, 1]
     assert await hand.carry_out(prepare(row_of(end_after(row), 1, Entry(10, "x", 1)))) == RowPrepared()
     assert await hand.carry_out(COMMIT) == BatchCommitted()
     assert node.codes() == ["there", "new", "newer"]

@@ -28,7 +28,7 @@ from replication.values import Certainty, Disturbed, Executed, Rejected
 
 NOW = datetime(1970, 1, 1) + timedelta(microseconds=NOW_US)
 INTENT = 40
-EXECUTED = SchemaChanged(Executed(0, 0))
+EXECUTED = SchemaChanged((Executed(0, 0),))
 WAITING = "SELECT id FROM information_schema.processlist WHERE user = 'ddl' AND info IS NOT NULL"
 USERS_DATABASES = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'user_%'"
 
@@ -196,7 +196,7 @@ async def test_a_change_that_is_asked_for_again_is_not_made_again(node: MySQLNod
     before = look(server)
     reply = await node.carry_out(change(sql))
     assert isinstance(reply, SchemaChanged)
-    assert isinstance(reply.outcome, Executed), reply
+    assert isinstance(reply.outcome, tuple), reply
     after = look(server)
     assert after != before
     assert await node.carry_out(change(sql)) == EXECUTED
@@ -222,7 +222,7 @@ async def test_a_change_that_was_cut_in_its_middle_is_made_once_in_all(
         assert executed_change == (INTENT if is_made else 0)
         reply = await other.carry_out(change(sql, epoch=2, owner="b"))
         assert isinstance(reply, SchemaChanged)
-        assert isinstance(reply.outcome, Executed), reply
+        assert isinstance(reply.outcome, tuple), reply
         assert (look(server) == before) is is_made
         assert await fence(other, 2, "b") == INTENT
 
@@ -370,7 +370,7 @@ async def test_a_fence_in_the_middle_of_a_long_change_says_truly_whether_it_was_
             assert was_made
         reply = await other.carry_out(change(sql, epoch=2, owner="b"))
         assert isinstance(reply, SchemaChanged)
-        assert isinstance(reply.outcome, Executed)
+        assert isinstance(reply.outcome, tuple)
         assert server.root(has_column) == [(1,)]
         rest = "SELECT name FROM information_schema.innodb_tables WHERE name LIKE '%#sql%'"
         assert server.root(rest) == [], "nothing is left of the one that was cut short"
@@ -395,7 +395,7 @@ async def test_a_fence_that_is_outbid_ends_nobody_s_change(node: MySQLNode, serv
         assert isinstance(await late.carry_out(Fence(NODE, 0, 0, "b")), Outbid)
         late.close()
         assert not running.done()
-    assert isinstance(running.result().outcome, Executed)
+    assert isinstance(running.result().outcome, tuple)
 
 
 @pytest.mark.parametrize("wrong", [{"epoch": 2}, {"owner": "b"}, {"applied": 1}])
@@ -465,7 +465,7 @@ async def read(reader: NodeReader, sql: str) -> list[tuple[Any, ...]]:
     """With leave that was given just now; a connection may have to be opened first."""
     while True:
         with contextlib.suppress(ConnectionIsNew):  # the leave is older than the connection: another one
-            return list((await reader.read(sql, time.monotonic_ns())).rows)
+            return list((await reader.read([sql], time.monotonic_ns()))[0].rows)
 
 
 @pytest.mark.parametrize(
@@ -524,7 +524,7 @@ async def test_views_can_be_read_and_triggers_fire_for_the_other_accounts(node: 
     for place, sql in enumerate(texts):
         reply = await node.carry_out(change(sql, intent=INTENT + place))
         assert isinstance(reply, SchemaChanged)
-        assert isinstance(reply.outcome, Executed), reply
+        assert isinstance(reply.outcome, tuple), reply
     batch = execute(
         1,
         "a",

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from made_values import with_values
-from node_effects import COMMIT, NODE, NOW_US, ROLL_BACK, execute, prepare, row_of, store
+from node_effects import COMMIT, NODE, NOW_US, ROLL_BACK, entries_of, execute, prepare, row_of, store
 from one_mysql import DATABASE, OneMySQL, one_mysql
 from parser_verdict import Verdict, catalogue_on, verdict_of
 
 from adapters.mysql_node import CommandFailed, MySQLNode
 from replication.effects import Fence
-from replication.log import EMPTY_LOG_END, Entry, LogEnd, end_after
+from replication.log import EMPTY_LOG_END, LogEnd, end_after
 from replication.replies import BatchCommitted, BatchExecuted, Diverged, Fenced, RowPrepared, RowsStored
-from replication.values import Disturbed, Executed, Rejected
+from replication.values import Outcome
 
 SECONDARY_INDEXES = (
     "SELECT DISTINCT table_name, index_name FROM information_schema.statistics"
@@ -44,7 +44,7 @@ Rows = dict[str, list[tuple[Any, ...]]]
 class Ran:
     """What became of one statement on both servers."""
 
-    outcome: Executed | Rejected | Disturbed
+    outcome: Outcome
     difference: str
     """Empty: both hold the same rows."""
 
@@ -130,17 +130,15 @@ class TwoServers:
 
     async def _run(self, sql: str, *, inserts: bool, uses_random: bool) -> Ran:
         seed = SEED if uses_random else 0
-        effect = execute(1, "a", self._end.position, sql, rand_seed=seed)
+        effect = execute(1, "a", self._end.position, sql, rand_seed=seed, inserts=inserts)
         master, replica = self._hands
         executed = await master.carry_out(effect)
         assert isinstance(executed, BatchExecuted), executed
         (outcome,) = executed.outcomes
-        if not isinstance(outcome, Executed):
+        if not isinstance(outcome, tuple):
             await master.carry_out(ROLL_BACK)
             return Ran(outcome, self.difference())
-        (timestamp, _) = effect.requests[0]
-        entry = Entry(timestamp, sql, outcome.rows_affected, outcome.insert_id if inserts else 0, seed)
-        row = row_of(self._end, 1, entry, now_us=NOW_US)
+        row = row_of(self._end, 1, *entries_of(effect, executed.outcomes), now_us=NOW_US)
         assert isinstance(await master.carry_out(prepare(row)), RowPrepared)
         assert isinstance(await master.carry_out(COMMIT), BatchCommitted)
         position = self._end.position

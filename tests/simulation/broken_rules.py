@@ -16,16 +16,16 @@ from replication.batch_under_way import BatchUnderWay, Stage
 from replication.effects import Admit, CommitBatch, Fail, Fence, OpenSnapshot, RunSchemaChange
 from replication.election import Election, ElectionStep
 from replication.events import ReadArrived
-from replication.log import Batch, ChangeStep, LogRow, LogWindow, Position, SchemaChange, batch_of, end_after
+from replication.log import Batch, ChangeStep, Entry, LogRow, LogWindow, Position, SchemaChange, batch_of, end_after
 from replication.progress import NodeProgress, NodeState
 from replication.quorum import QuorumSizes, rank_candidates
 from replication.reads import ReadPath, Waiter
 from replication.replicator import Replicator
-from replication.replies import Fenced, Outbid, PositionsRead, Reply
+from replication.replies import BatchExecuted, Fenced, Outbid, PositionsRead, Reply
 from replication.schema_changes import SchemaChanges
 from replication.shipping import Shipping
 from replication.timestamps import TimestampStock
-from replication.values import NodeStatus, Outcome
+from replication.values import NodeStatus, Outcome, Rejected, Request, RequestStatement
 from replication.verification import Verification
 from replication.write_path import WritePath
 
@@ -398,6 +398,54 @@ def fence_that_leaves_the_transaction(self: ModelNode, effect: Fence) -> Reply:
 
 
 FENCE = ModelNode._fence
+
+
+def run_half(
+    self: ModelNode, transaction: OpenTransaction, timestamp: int, request: Request, taken: set[str]
+) -> Outcome:
+    """No savepoint: what a refused request did before stays in the master's transaction."""
+    outcome = RUN(self, transaction, timestamp, request, taken)
+    if isinstance(outcome, Rejected):
+        writes = [each for each in request.statements[: outcome.statement] if not each.is_read]
+        transaction.entries += [Entry(timestamp, each.sql, 1, timestamp) for each in writes]
+    return outcome
+
+
+def run_behind_the_batch(
+    self: ModelNode, transaction: OpenTransaction, timestamp: int, request: Request, taken: set[str]
+) -> Outcome:
+    """A read among writes sees what is committed, and not what the batch did before it."""
+    before, transaction.entries = transaction.entries, []
+    outcome = RUN(self, transaction, timestamp, request, taken)
+    transaction.entries = before + transaction.entries
+    return outcome
+
+
+RUN = ModelNode._run
+
+
+def first_entry_only(self: WritePath, reply: BatchExecuted) -> None:
+    """Of a request of several statements one reaches the log."""
+    batch = self.batch
+    assert batch is not None
+    shortened = tuple(
+        (timestamp, msgspec.structs.replace(request, statements=hide_all_but_one(request.statements)))
+        for timestamp, request in batch.requests
+    )
+    batch.requests, asked = shortened, batch.requests
+    EXECUTED(self, reply)
+    batch.requests = asked
+
+
+def hide_all_but_one(statements: tuple[RequestStatement, ...]) -> tuple[RequestStatement, ...]:
+    """The others look like reads."""
+    first = next(place for place, statement in enumerate(statements) if not statement.is_read)
+    return tuple(
+        msgspec.structs.replace(statement, is_read=place != first) for place, statement in enumerate(statements)
+    )
+
+
+EXECUTED = WritePath.executed
 
 
 def restart_from_memory(self: ModelTimestampServer) -> None:

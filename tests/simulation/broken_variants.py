@@ -164,6 +164,10 @@ VARIANTS = (
     ),
     Variant("a replica is read behind the master", 2, ((ReadPath, "_level_nodes", rules.read_behind_the_master),)),
     Variant("a reader's connection is younger than the question", 242, ((World, "may_read_over", lambda *_: True),)),
+    # requests of several statements
+    Variant("what a refused request did is not undone", 0, ((ModelNode, "_run", rules.run_half),)),
+    Variant("a read among writes does not see them", 0, ((ModelNode, "_run", rules.run_behind_the_batch),)),
+    Variant("a part of a request is not in the log", 0, ((WritePath, "executed", rules.first_entry_only),)),
     # nodes
     Variant("no check of the position", 83, ((ModelNode, "_guard", rules.guard_without_position),)),
     Variant("no check of the fence", 19, ((ModelNode, "_guard", rules.guard_without_fence),)),

@@ -5,6 +5,9 @@ that order: a write's point is its timestamp, a strong read's is the timestamp u
 needs no search: an operation that began after another one was answered must not come before it in the log.
 
 A refused write is a read of the master's rows: what it says is there must have been committed before it was answered.
+
+A request of several statements is one operation: all its writes are at one place, or none is anywhere, whatever its client was
+told; and a read among them sees exactly what is committed before that place, and what stands before it in the request.
 """
 
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from model_node import key_of
 from world_invariants import WorldInvariants
 
 from replication.effects import Acknowledge, Fail, Refuse
+from replication.values import Refusal, RequestStatement
 
 
 class PromiseBroken(AssertionError):
@@ -20,10 +24,13 @@ class PromiseBroken(AssertionError):
 
 
 class Write:
-    """A client's write and what it was told."""
+    """A client's request to write and what it was told."""
 
-    def __init__(self, sql: str, invoked_ns: int) -> None:
-        self.sql = sql
+    def __init__(self, statements: tuple[RequestStatement, ...], invoked_ns: int) -> None:
+        self.statements = statements
+        self.texts = [statement.sql for statement in statements if not statement.is_read]
+        """Of its writes."""
+        self.name = self.texts[0]
         self.invoked_ns = invoked_ns
         self.answered_ns: int | None = None
         self.answer: Acknowledge | Refuse | Fail | None = None
@@ -64,16 +71,40 @@ class ClientHistory:
 
 
 def check_write(write: Write, known: WorldInvariants) -> None:
-    answer, place = write.answer, known.place.get(write.sql)
-    if isinstance(answer, Acknowledge) and place != answer.entry.timestamp:
-        raise PromiseBroken(f"{write.sql} was acknowledged at {answer.entry.timestamp} and is lost")
+    answer, places = write.answer, {known.place.get(sql) for sql in write.texts}
+    if len(places) > 1:
+        raise PromiseBroken(f"{write.texts} are one request, and stand at {places}")
+    (place,) = places
+    if isinstance(answer, Acknowledge):
+        if place != answer.timestamp:
+            raise PromiseBroken(f"{write.name} was acknowledged at {answer.timestamp} and is lost")
+        check_reads_among_writes(write, answer, known)
     if (isinstance(answer, Refuse) or (isinstance(answer, Fail) and answer.committed is False)) and place is not None:
-        raise PromiseBroken(f"{write.sql} was said not to be committed, but it is")
-    key = key_of(write.sql)
-    if isinstance(answer, Refuse) and not key.startswith("bad"):
+        raise PromiseBroken(f"{write.name} was said not to be committed, but it is")
+    if isinstance(answer, Refuse) and answer.error.refusal is Refusal.SERVER:
+        refused = write.statements[answer.error.statement].sql
+        key = key_of(refused)
+        is_own = sum(key_of(sql) == key for sql in write.texts) > 1
         there_ns = [ns for sql, ns in known.committed_ns.items() if key_of(sql) == key]
-        if not there_ns or write.answered_ns is None or there_ns[0] > write.answered_ns:
-            raise PromiseBroken(f"{write.sql} was refused because of a {key} that was not committed")
+        was_there = there_ns and write.answered_ns is not None and there_ns[0] <= write.answered_ns
+        if not (key.startswith("bad") or is_own or was_there):
+            raise PromiseBroken(f"{refused} was refused because of a {key} that was not committed")
+
+
+def check_reads_among_writes(write: Write, answer: Acknowledge, known: WorldInvariants) -> None:
+    """What is committed before the request, and what the request itself did before."""
+    before: list[str] | None = None
+    own: list[str] = []
+    for statement, did in zip(write.statements, answer.results, strict=True):
+        if not statement.is_read:
+            own.append(statement.sql)
+            continue
+        assert did.found is not None
+        if before is None:
+            before = [entry.sql for entry in known.entries if entry.timestamp < answer.timestamp]
+        seen = [sql for (sql,) in did.found.rows]
+        if seen != before + own and not any("by nobody" in sql for sql in seen):
+            raise PromiseBroken(f"a read of {write.name} at {answer.timestamp} saw {seen}, not {before + own}")
 
 
 def check_read(read: Read, known: WorldInvariants) -> None:
@@ -100,7 +131,7 @@ def points(history: ClientHistory) -> Iterator[tuple[int, int, int, str, bool]]:
     """(begin, answer, place in the log, name, whether it is a write) of every operation that succeeded."""
     for write in history.writes.values():
         if isinstance(write.answer, Acknowledge) and write.answered_ns is not None:
-            yield write.invoked_ns, write.answered_ns, write.answer.entry.timestamp, write.sql, True
+            yield write.invoked_ns, write.answered_ns, write.answer.timestamp, write.name, True
     for number, read in history.reads.items():
         if read.answered_ns is not None:
             yield read.invoked_ns, read.answered_ns, read.seen, f"read {number} at {read.node}", False

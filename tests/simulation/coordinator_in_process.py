@@ -8,7 +8,7 @@ import asyncio
 import time
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
@@ -84,7 +84,7 @@ class InProcessNode:
 
     def _execute(self, effect: ExecuteBatch) -> Reply:
         """The model runs what has no outcome of its own in `cluster.outcomes`."""
-        scripted = [self._cluster.outcomes.get(request.sql) for _, request in effect.requests]
+        scripted = [self._cluster.outcomes.get(request.statements[0].sql) for _, request in effect.requests]
         pairs = zip(effect.requests, scripted, strict=True)
         left = tuple(request for request, outcome in pairs if outcome is None)
         reply = self._carry_out(msgspec.structs.replace(effect, requests=left))
@@ -144,8 +144,11 @@ class InProcessReader:
     def __init__(self, cluster: "InProcessCluster", node: InProcessNode) -> None:
         self._cluster, self._node = cluster, node
 
-    async def read(self, sql: str, leave_ns: int) -> StatementResult:
+    async def read(self, texts: Sequence[str], leave_ns: int) -> list[StatementResult]:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
+        return [self._one() for _ in texts]
+
+    def _one(self) -> StatementResult:
         if self._cluster.reads:
             answer = self._cluster.reads[0] if self._cluster.reads_repeat else self._cluster.reads.popleft()
             if isinstance(answer, Exception):

@@ -4,9 +4,9 @@ Durable: the meta row, the log, the applied entries. Not durable: the open trans
 meta row, so that a fence ends it (the adapter kills its connection) and a crash makes it vanish. Each command ends in at most one
 durable commit, so a crash in the middle of one is a crash before it or after it.
 
-Its data is a table with a unique key: the part of a statement before " by ". Data that was damaged behind everybody's back shows
-in what some statements affect. Its schema is the list of the changes that were made to it, each by itself and whole; a change
-whose key is there already is refused.
+Its data is a table with a unique key: the part of a statement before " by ". A read sees all of it. Data that was damaged behind
+everybody's back shows in what some statements affect. Its schema is the list of the changes that were made to it, each by itself
+and whole; a change whose key is there already is refused.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,18 @@ from replication.effects import (
     StoreRows,
     TruncateLog,
 )
-from replication.log import EMPTY_LOG_END, Batch, ChangeStep, Entry, LogEnd, LogRow, Position, end_after
+from replication.log import (
+    EMPTY_LOG_END,
+    Batch,
+    ChangeStep,
+    Entry,
+    EntryName,
+    LogEnd,
+    LogRow,
+    Position,
+    end_after,
+    names_of,
+)
 from replication.replies import (
     Admitted,
     Bare,
@@ -56,9 +67,21 @@ from replication.replies import (
     SchemaChanged,
     SnapshotOpened,
 )
-from replication.values import NOBODY, Disturbed, Executed, NodeStatus, Outcome, Rejected, copy_target
+from replication.values import (
+    NOBODY,
+    Disturbed,
+    Executed,
+    NodeStatus,
+    Outcome,
+    Refusal,
+    Rejected,
+    Request,
+    ResultSet,
+    copy_target,
+)
 
 DUPLICATE = Rejected(1062, "23000", "Duplicate entry")
+UNMET = Rejected(1242, "21000", "other rows are expected", refusal=Refusal.EXPECTATION)
 DISK_FULL = Disturbed(1114, "HY000", "The table is full")
 
 
@@ -251,9 +274,9 @@ class ModelNode:
         self.data = [*self.data[:place], changed, *self.data[place + 1 :]]
         self.damaged = True
 
-    def _affects(self, timestamp: int) -> int:
+    def _affects(self, entry: EntryName) -> int:
         """How many rows a statement affects here."""
-        return 0 if self.damaged and timestamp % 3 == 0 else 1
+        return 0 if self.damaged and (entry.timestamp + entry.number) % 3 == 0 else 1
 
     def _open_snapshot(self, effect: OpenSnapshot, connection: str) -> Reply:
         self.snapshots.pop(connection, None)
@@ -317,15 +340,29 @@ class ModelNode:
         for timestamp, request in effect.requests:
             if self.disk_full:
                 return BatchExecuted((*outcomes, DISK_FULL))
-            key = key_of(request.sql)
-            if key.startswith("bad") or key in taken:
-                outcomes.append(DUPLICATE)
-            else:
-                taken.add(key)
-                affected = self._affects(timestamp)
-                outcomes.append(Executed(affected, timestamp))
-                self.open.entries.append(Entry(timestamp, request.sql, affected, timestamp))
+            outcomes.append(self._run(self.open, timestamp, request, taken))
         return BatchExecuted(tuple(outcomes))
+
+    def _run(self, transaction: OpenTransaction, timestamp: int, request: Request, taken: set[str]) -> Outcome:
+        """One request: all of it, or nothing."""
+        results: list[Executed] = []
+        entries: list[Entry] = []
+        for number, statement in enumerate(request.statements):
+            key = key_of(statement.sql)
+            if statement.is_read:
+                seen = tuple((entry.sql,) for entry in (*self.data, *transaction.entries, *entries))
+                results.append(Executed(len(seen), 0, ResultSet((), seen)))
+            elif key.startswith("bad") or key in taken or any(key_of(entry.sql) == key for entry in entries):
+                return msgspec.structs.replace(DUPLICATE, statement=number)
+            else:
+                affected = self._affects(EntryName(timestamp, len(entries)))
+                results.append(Executed(affected, timestamp))
+                entries.append(Entry(timestamp, statement.sql, affected, timestamp))
+            if statement.expected_rows not in (None, results[-1].rows_affected):
+                return msgspec.structs.replace(UNMET, statement=number)
+        taken.update(key_of(entry.sql) for entry in entries)
+        transaction.entries += entries
+        return tuple(results)
 
     def _in_transaction(self, effect: PrepareRow | CommitBatch | RollBackBatch, connection: str) -> Reply:
         transaction = self.open
@@ -376,12 +413,12 @@ class ModelNode:
         return RowsStored(self.log_end.position, self.applied)
 
     def _apply(self, batch: Batch) -> Reply | None:
-        for entry in batch.entries:
-            affected = self._affects(entry.timestamp)
+        for name, entry in zip(names_of(batch.entries), batch.entries, strict=True):
+            affected = self._affects(name)
             if affected != entry.rows_affected:
-                return Diverged(f"{entry.sql} affects {affected}", entry.timestamp, affected)
+                return Diverged(f"{entry.sql} affects {affected}", name, affected)
             if key_of(entry.sql) in self.keys():
-                return Diverged(f"{entry.sql} is here twice", entry.timestamp, None)
+                return Diverged(f"{entry.sql} is here twice", name, None)
             self.data.append(entry)
         return None
 
@@ -394,7 +431,7 @@ class ModelNode:
         if (self.epoch, self.owner, self.applied) != (effect.epoch, effect.owner, effect.applied_timestamp):
             return Misplaced(self.status())
         if self.was_made(effect.intent_timestamp):
-            return SchemaChanged(Executed(0, 0))
+            return SchemaChanged((Executed(0, 0),))
         self.mark = (effect.intent_timestamp, len(self.schema))
         self.changing[connection] = effect
         return None
@@ -411,7 +448,7 @@ class ModelNode:
         if key.startswith("bad") or any(key_of(made) == key for made in self.schema):
             return SchemaChanged(DUPLICATE)
         self.schema.append(sql)
-        return SchemaChanged(Executed(0, 0))
+        return SchemaChanged((Executed(0, 0),))
 
     def abandon_change(self, connection: str, is_made: Callable[[], bool]) -> None:
         """Its connection or its server ends: it is made whole at the last moment, or not at all."""

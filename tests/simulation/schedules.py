@@ -19,6 +19,7 @@ from typing import TypeVar
 import msgspec
 from client_history import PromiseBroken
 from links import MS, NAMES
+from model_node import key_of
 from simulated_processes import PLAIN, Coordinator
 from trouble import Trouble
 from world import World
@@ -28,6 +29,7 @@ from replication.events import AdviceArrived, Event, PauseSkipped, SwitchoverReq
 from replication.progress import NodeState
 from replication.replicator import Replicator
 from replication.state import Phase, ReplicationSettings
+from replication.values import RequestStatement
 
 ROUNDS = 60
 REST_NS_MAX = 20_000 * MS
@@ -60,7 +62,7 @@ class HostileAdvice(Replicator):
 
 
 TIGHT = msgspec.structs.replace(
-    PLAIN, chunk_bytes_max=60, window_bytes_max=150, batch_requests_max=2, batch_bytes_max=40, pending_max=5
+    PLAIN, chunk_bytes_max=60, window_bytes_max=150, batch_statements_max=2, batch_bytes_max=40, pending_max=5
 )
 """Everything that has a limit reaches it."""
 
@@ -133,11 +135,30 @@ def ask(world: World, number: int) -> None:
         kind = "bad" if chance.random() < 0.1 else "column" if changes_schema else "row"
         key = chance.randrange(max(0, number - 3), number + 1) if chance.random() < 0.1 else chance.randrange(1 << 40)
         sql = f"{kind}-{key} by {number}-{chance.randrange(1 << 40)}"
-        world.write(sql, chance.choice(world.alive), changes_schema=changes_schema)
+        coordinator = chance.choice(world.alive)
+        if changes_schema:
+            world.write(sql, coordinator, changes_schema=True)
+        else:
+            world.request(together(sql), coordinator)
     if world.alive:
         world.read(chance.choice(world.alive))
     if world.alive and chance.random() < 0.15:
         world.verify(chance.choice(world.alive))
+
+
+def together(sql: str) -> tuple[RequestStatement, ...]:
+    """The statement alone, or (one in four) with others. They follow from its text, so that they cost the schedule no chance."""
+    chance = random.Random(sql)
+    statements = [RequestStatement(sql, inserts=True)]
+    if chance.random() < 0.75:
+        return tuple(statements)
+    for number in range(chance.randrange(1, 4)):
+        kind = chance.choices(["row", "bad", "again", "read"], [12, 1, 1, 6])[0]
+        key = "row-" + key_of(sql).partition("-")[2] if kind == "again" else f"{kind}-{chance.randrange(1 << 40)}"
+        expected = chance.choices([None, 1, 7], [8, 3, 1])[0] if kind != "read" else None
+        one = RequestStatement(f"{key} by {number} of {sql}", True, is_read=kind == "read", expected_rows=expected)
+        statements.insert(chance.randrange(len(statements) + 1), one)
+    return tuple(statements)
 
 
 def settle(world: World, trouble: Trouble) -> None:

@@ -48,7 +48,7 @@ from replication.events import (
     WriteArrived,
 )
 from replication.replies import Admitted
-from replication.values import Request
+from replication.values import Request, RequestStatement
 
 DEADLINE_NS = 3_000 * MS
 TIMESTAMP_TIMEOUT_NS = 200 * MS
@@ -308,13 +308,19 @@ class World:
     # ------------------------------------------------------------------------------------------ clients
 
     def write(self, sql: str, coordinator: Coordinator, *, changes_schema: bool = False) -> None:
+        """One statement."""
+        self.request((RequestStatement(sql, not changes_schema),), coordinator, changes_schema=changes_schema)
+
+    def request(
+        self, statements: tuple[RequestStatement, ...], coordinator: Coordinator, *, changes_schema: bool = False
+    ) -> None:
+        """All of them, or none."""
         self._last_id += 1
         request_id = self._last_id
-        self.history.writes[request_id] = Write(sql, self.now_ns)
+        self.history.writes[request_id] = Write(statements, self.now_ns)
 
         def arrive() -> None:
-            deadline_ns = self.now_ns + DEADLINE_NS
-            request = Request(request_id, sql, not changes_schema, False, 0, deadline_ns, changes_schema)
+            request = Request(request_id, statements, self.now_ns + DEADLINE_NS, changes_schema)
             self.event(coordinator, WriteArrived(request))
 
         self.on(coordinator, arrive)
@@ -331,10 +337,10 @@ class World:
 
     def _answered(self, answer: Acknowledge | Refuse | Fail) -> None:
         write = self.history.writes[answer.request_id]
-        assert write.answer is None, f"{write.sql} was answered twice"
+        assert write.answer is None, f"{write.name} was answered twice"
         write.answer, write.answered_ns = answer, self.now_ns
         if isinstance(answer, Acknowledge):
-            self.invariants.acknowledged(answer.entry)
+            self.invariants.acknowledged(write.texts, answer.timestamp)
 
     def _read_at(self, coordinator: Coordinator, effect: ReadAllowed) -> None:
         ends, read, server = (

@@ -18,6 +18,8 @@ nothing); so is all before it.
 Only what changed is looked at: a schedule stays fast.
 """
 
+from collections.abc import Sequence
+
 from model_node import ModelNode
 from simulated_processes import Server
 
@@ -75,9 +77,10 @@ class WorldInvariants:
         if known != owner:
             raise InvariantBroken(f"one owner: epoch {epoch} was {known}'s, and is {owner}'s")
 
-    def acknowledged(self, entry: Entry) -> None:
-        if self.place.get(entry.sql) != entry.timestamp:
-            raise InvariantBroken(f"acknowledged: {entry.sql} at {entry.timestamp} is not committed")
+    def acknowledged(self, texts: Sequence[str], timestamp: int) -> None:
+        for sql in texts:
+            if self.place.get(sql) != timestamp:
+                raise InvariantBroken(f"acknowledged: {sql} at {timestamp} is not committed")
 
     # ------------------------------------------------------------------------------------------ disks
 

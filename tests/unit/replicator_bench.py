@@ -28,7 +28,7 @@ from replication.log import Batch, Entry, LogEnd, LogRow, batch_of, next_row
 from replication.replicator import Replicator
 from replication.replies import Reply
 from replication.state import MILLISECOND_NS, Phase, ReplicationSettings
-from replication.values import Certainty, Request
+from replication.values import Certainty, Request, RequestStatement
 
 NAMES = ("mysql-master", "replica-1", "replica-2", "replica-3")
 MASTER, REPLICA_1, REPLICA_2, REPLICA_3 = NAMES
@@ -97,18 +97,22 @@ class Bench:
     def write(
         self, sql: str, deadline_ms: int = DEADLINE_MS, schema_version: int = 0, row_at: int = 0, row_schema: int = 0
     ) -> int:
+        statement = RequestStatement(sql, inserts=True, row_at=row_at)
+        return self.request(statement, deadline_ms=deadline_ms, versions=(schema_version, row_schema))
+
+    def request(
+        self, *statements: RequestStatement, deadline_ms: int = DEADLINE_MS, versions: tuple[int, int] = (0, 0)
+    ) -> int:
+        """All or nothing. `versions`: its schema_version and row_schema."""
         self._last_id += 1
         deadline_ns = self.now_ns + deadline_ms * MILLISECOND_NS
-        request = Request(
-            self._last_id, sql, True, False, 0, deadline_ns, False, schema_version, row_at=row_at, row_schema=row_schema
-        )
-        self.step(WriteArrived(request))
+        self.step(WriteArrived(Request(self._last_id, statements, deadline_ns, False, *versions)))
         return self._last_id
 
     def change_schema(self, sql: str, deadline_ms: int = CHANGE_DEADLINE_MS) -> int:
         self._last_id += 1
         deadline_ns = self.now_ns + deadline_ms * MILLISECOND_NS
-        self.step(WriteArrived(Request(self._last_id, sql, False, False, 0, deadline_ns, changes_schema=True)))
+        self.step(WriteArrived(Request(self._last_id, (RequestStatement(sql),), deadline_ns, changes_schema=True)))
         return self._last_id
 
     def read(self) -> int:

@@ -27,7 +27,7 @@ from replication.effects import ConfirmEpoch, Effect, Fail, NodeCommand, Report,
 from replication.events import Event, NodeFailed, NodeReplied, TimestampsGranted, TimestampsRefused, WriteArrived
 from replication.replicator import Replicator
 from replication.replies import EpochSeen
-from replication.values import Certainty
+from replication.values import Certainty, RequestStatement
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS_OF = {
@@ -263,4 +263,4 @@ async def test_a_client_that_is_cut_off_gets_no_answer() -> None:
     script = Script({WriteArrived: Fail(1, committed=False, reason="no")})
     driver = Driver(cast(Replicator, script), {}, SimpleNamespace(fetch=fetch), 10**9, 10**9)
     with pytest.raises(ConnectionCut):
-        await driver.write("INSERT", inserts=True, uses_random=False)
+        await driver.write((RequestStatement("INSERT"),))

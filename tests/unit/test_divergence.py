@@ -6,7 +6,7 @@ from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Ben
 from replication.divergence import compared_with
 from replication.effects import Acknowledge, Admit, ConfirmEpoch, CopyData, Fence, NoteCopy, ReadAllowed, StoreRows
 from replication.events import DifferenceFound
-from replication.log import Batch, Entry
+from replication.log import Batch, Entry, EntryName
 from replication.progress import NodeState
 from replication.replies import CopyEnded, Diverged
 from replication.values import NOBODY
@@ -28,7 +28,7 @@ def refuse_to_apply(bench: Bench, name: str, *, rows_affected: int | None = 2, r
     """The node applies the first entry that it is sent with another result. Answers with the entry's timestamp."""
     store = bench.take(StoreRows, name)
     (entry, *_) = store.apply[0][1].entries
-    bench.reply(store, Diverged(reason, entry.timestamp, rows_affected))
+    bench.reply(store, Diverged(reason, EntryName(entry.timestamp), rows_affected))
     return entry.timestamp
 
 
@@ -168,7 +168,7 @@ def test_a_coordinator_that_dies_anywhere_between_the_difference_and_the_copy_le
             assert not is_marked, "nothing is applied to rows that are nobody's"
             other.sent.remove(store)
             entry = next(entry for _, batch in store.apply for entry in batch.entries if entry.sql == "row")
-            other.reply(store, Diverged(REASON, entry.timestamp, 2))
+            other.reply(store, Diverged(REASON, EntryName(entry.timestamp), 2))
         elif other.sent:
             effect = other.sent[0]
             other.do(type(effect), effect.node)
@@ -270,7 +270,7 @@ def write_until_a_result_is_wrong(bench: Bench) -> None:
         bench.settle()
         answer = bench.answers[write]
         assert isinstance(answer, Acknowledge)
-        if answer.entry.rows_affected == 0:
+        if answer.results[0].rows_affected == 0:
             return
     raise AssertionError("no result was wrong")
 
@@ -390,7 +390,8 @@ def test_a_difference_found_by_a_comparison_of_long_ago_says_nothing_of_a_node_t
 
 
 def test_only_an_overruled_result_is_replaced() -> None:
-    batch = Batch(0, (Entry(1, "a", 1), Entry(3, "b", 1)))
+    batch = Batch(0, (Entry(1, "a", 1), Entry(3, "b", 1), Entry(3, "c", 1), Entry(5, "d", 1)))
     assert compared_with(batch, {}) is batch
-    assert compared_with(batch, {5: 2}) is batch
-    assert [entry.rows_affected for entry in compared_with(batch, {3: 2}).entries] == [1, 2]
+    assert compared_with(batch, {EntryName(7): 2, EntryName(1, 1): 2}) is batch
+    assert [entry.rows_affected for entry in compared_with(batch, {EntryName(3): 2}).entries] == [1, 2, 1, 1]
+    assert [entry.rows_affected for entry in compared_with(batch, {EntryName(3, 1): 2}).entries] == [1, 1, 2, 1]

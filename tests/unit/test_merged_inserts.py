@@ -44,6 +44,13 @@ def test_timestamps_are_the_same_distance_apart() -> None:
     assert timestamps_of([entry(1), entry(3), entry(5), entry(6), entry(7), entry(11)]) == [[1, 3, 5], [6, 7], [11]]
 
 
+def test_the_inserts_of_one_request_have_one_timestamp() -> None:
+    assert timestamps_of([entry(3), entry(3), entry(3), entry(4), entry(4), entry(5)]) == [[3, 3, 3], [4, 4], [5]]
+    assert timestamps_of([entry(1), entry(3), entry(5), entry(5), entry(7)]) == [[1, 3, 5], [5, 7]]
+    (run,) = runs_of([entry(3, "(1)"), entry(3, "(2)")])
+    assert (run.step, run.sql) == (0, "INSERT INTO t (a) VALUES (1), (2)")
+
+
 def test_up_to_a_given_entry_none_are_merged() -> None:
     assert timestamps_of([entry(n) for n in range(1, 6)], merge_from=2) == [[1], [2], [3, 4, 5]]
 
@@ -51,7 +58,7 @@ def test_up_to_a_given_entry_none_are_merged() -> None:
 drawn = st.lists(
     st.builds(
         Entry,
-        st.integers(1, 3),
+        st.integers(0, 3),
         st.sampled_from([HEAD + "(1)", HEAD + "('long one')", "UPDATE t SET a = 1 WHERE b"]),
         st.integers(0, 2),
         st.integers(0, 3),

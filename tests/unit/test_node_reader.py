@@ -93,24 +93,24 @@ async def test_a_connection_is_as_old_as_the_servers_greeting_and_not_as_the_wis
     """Leave that was given while it was being opened is older: another server may have come meanwhile."""
     reader = reader_of()
     door.opens.clear()
-    opener = asyncio.create_task(reader.read("SELECT 1", time.monotonic_ns()))
+    opener = asyncio.create_task(reader.read(["SELECT 1"], time.monotonic_ns()))
     await door.asked.wait()
     leave_ns = time.monotonic_ns()
     door.opens.set()
     with pytest.raises(ConnectionIsNew):
         await opener
     with pytest.raises(ConnectionIsNew):
-        await reader.read("SELECT 1", leave_ns)
-    assert (await reader.read("SELECT 1", time.monotonic_ns())).rows == [(1,)]
+        await reader.read(["SELECT 1"], leave_ns)
+    assert (await reader.read(["SELECT 1"], time.monotonic_ns()))[0].rows == [(1,)]
     assert door.count == 1
 
 
 async def test_the_connection_used_last_is_used_next_so_few_are_opened(door: Door) -> None:
     reader = reader_of(connections_max=8)
     with pytest.raises(ConnectionIsNew):
-        await reader.read("SELECT 1", time.monotonic_ns())
+        await reader.read(["SELECT 1"], time.monotonic_ns())
     for _ in range(20):
-        await reader.read("SELECT 1", time.monotonic_ns())
+        await reader.read(["SELECT 1"], time.monotonic_ns())
     assert door.count == 1
 
 
@@ -120,29 +120,29 @@ async def test_a_connection_that_cannot_be_opened_is_given_back_and_tried_again(
     door.error = error
     for _ in range(3):
         with pytest.raises(ConnectionBroken, match="cannot connect") as broken:
-            await reader.read("SELECT 1", time.monotonic_ns())
+            await reader.read(["SELECT 1"], time.monotonic_ns())
         assert broken.value.sent is False
     door.error = None
     with pytest.raises(ConnectionIsNew):
-        await reader.read("SELECT 1", time.monotonic_ns())
-    assert (await reader.read("SELECT 1", time.monotonic_ns())).rows == [(1,)]
+        await reader.read(["SELECT 1"], time.monotonic_ns())
+    assert (await reader.read(["SELECT 1"], time.monotonic_ns()))[0].rows == [(1,)]
 
 
 async def test_a_server_that_does_not_greet_is_waited_for_no_longer_than_said(door: Door) -> None:
     reader = reader_of(connect_timeout_s=0.05)
     door.opens.clear()
     with pytest.raises(ConnectionBroken, match="no connection within 50 ms"):
-        await reader.read("SELECT 1", time.monotonic_ns())
+        await reader.read(["SELECT 1"], time.monotonic_ns())
 
 
 async def test_a_client_that_goes_away_takes_no_connection_with_it(door: Door) -> None:
     reader = reader_of()
     door.opens.clear()
-    impatient = asyncio.create_task(reader.read("SELECT 1", time.monotonic_ns()))
+    impatient = asyncio.create_task(reader.read(["SELECT 1"], time.monotonic_ns()))
     await door.asked.wait()
     impatient.cancel()
     with pytest.raises(asyncio.CancelledError):
         await impatient
     door.opens.set()
     with pytest.raises(ConnectionIsNew):
-        await reader.read("SELECT 1", time.monotonic_ns())
+        await reader.read(["SELECT 1"], time.monotonic_ns())

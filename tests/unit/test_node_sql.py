@@ -5,13 +5,13 @@ from zlib import crc32
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from node_effects import NODE, NOW_US, execute, prepare, row_of, rows_of, store
+from node_effects import NOW_US, prepare, row_of, rows_of, store
 
 from adapters import node_sql
 from adapters.mysql_session import ServerError
 from adapters.outcomes import outcome_of
 from replication.log import EMPTY_LOG_END, LOG_BEGIN, Batch, Entry, Position, end_after, next_row
-from replication.values import Disturbed, Rejected, Request
+from replication.values import Disturbed, Rejected
 
 GUARD = (
     "@fence = (SELECT IF(epoch = 7 AND owner = 'us' AND applied_timestamp = 40 AND log_epoch = 6 AND log_timestamp = 41,"
@@ -60,27 +60,6 @@ def test_all_bits_of_a_seed_reach_the_server_in_two_halves(seed: int) -> None:
     low, high = int(words[words.index("rand_seed1") + 2]), int(words[words.index("rand_seed2") + 2])
     assert low + (high << 30) == seed
     assert max(low, high) < 1 << 30
-
-
-def test_a_batch_has_two_statements_a_request_and_goes_on_behind_one_that_failed() -> None:
-    effect = execute(1, "us", Position(1, 10), "INSERT 1", "INSERT 2", "INSERT 3")
-    whole = node_sql.run_requests(effect, 0).statements
-    opening = f"SET {node_sql.guard(1, 'us', Position(1, 10), None)}, timestamp = {NOW_US / 1e6:.6f}"
-    assert whole[0] == f"{opening}, {STAMP.format(12)}"
-    assert whole[2::2] == [f"SET {STAMP.format(number)}" for number in (14, 16)]
-    assert whole[1::2] == ["INSERT 1", "INSERT 2", "INSERT 3"]
-    assert node_sql.run_requests(effect, 2).statements == whole[4:]
-    assert node_sql.run_requests(effect, 3).statements == []
-    assert node_sql.run_requests(execute(1, "us", Position(1, 10)), 0).statements == [opening]
-
-
-def test_a_seed_is_pinned_for_a_request_that_uses_it_only() -> None:
-    effect = execute(1, "us", LOG_BEGIN, "INSERT RAND()", rand_seed=77)
-    assert "rand_seed1 = 77" in node_sql.run_requests(effect, 0).statements[0]
-    (timestamp, request), *_ = effect.requests
-    plain = Request(request.request_id, request.sql, True, False, 77, 0)
-    unseeded = execute(1, "us", LOG_BEGIN).__class__(NODE, 0, 1, "us", LOG_BEGIN, NOW_US, ((timestamp, plain),))
-    assert node_sql.run_requests(unseeded, 0).statements[0].endswith(f", {STAMP.format(2)}")
 
 
 def test_a_row_is_written_byte_for_byte() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -13,16 +14,19 @@ from driver import Driver
 from errors import QueryError
 from hypothesis import given
 from hypothesis import strategies as st
-from query_endpoint import LONG_TEXT_CHARS, TIME_TYPE, QueryEndpoint, rows_as_objects, text_of, time_text
+from query_answers import TIME_TYPE, rows_as_objects, time_text
+from query_endpoint import QueryEndpoint
+from query_request import LONG_TEXT_CHARS, body_of, bound
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse, Stale
-from replication.log import Entry
+from replication.values import Executed, Refusal, Rejected, RequestStatement, ResultSet
 from statements.schema_catalogue import Catalogue, ColumnFacts, Table, UniqueKey
 
 LONGLONG, STRING, BLOB, DATETIME, DECIMAL = 8, 253, 252, 12, 246
+STATEMENTS_MAX = 5
 
 
 class StubDriver:
@@ -33,6 +37,7 @@ class StubDriver:
         self.refusal: ReadRefused | None = None
         self.leave_given_ns: list[int] = []
         self.finished: list[str] = []
+        self.requests: list[tuple[RequestStatement, ...]] = []
         self.written: list[tuple[str, bool, bool]] = []
         self.versions: list[int] = []
         self.rows_at: list[tuple[int, int]] = []
@@ -51,12 +56,13 @@ class StubDriver:
         self.finished.append(node)
 
     async def write(
-        self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int, row_at: int, row_schema: int
+        self, statements: tuple[RequestStatement, ...], schema_version: int, row_schema: int
     ) -> Acknowledge | Refuse | Fail | Stale:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
-        self.written.append((sql, inserts, uses_random))
+        self.requests.append(statements)
+        self.written += [(each.sql, each.inserts, each.rand_seed != 0) for each in statements]
         self.versions.append(schema_version)
-        self.rows_at.append((row_at, row_schema))
+        self.rows_at.append((statements[0].row_at, row_schema))
         if schema_version and self.stale_answers:
             self.stale_answers -= 1
             return Stale(1)
@@ -104,14 +110,17 @@ class StubReader:
         self.leaves_ns: list[int] = []
         self.texts: list[str] = []
 
-    async def read(self, sql: str, leave_ns: int) -> StatementResult:
+    async def read(self, texts: Sequence[str], leave_ns: int) -> list[StatementResult]:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.leaves_ns.append(leave_ns)
-        self.texts.append(sql)
-        answer = self._answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        self.texts += texts
+        results = []
+        for _ in texts:
+            answer = self._answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            results.append(answer)
+        return results
 
 
 def endpoint_of(
@@ -119,10 +128,10 @@ def endpoint_of(
 ) -> QueryEndpoint:
     readers = cast(dict[str, NodeReader], {"replica-1": reader or StubReader()})
     schema_reader = cast(SchemaReader, schema or StubSchema())
-    return QueryEndpoint(cast(Driver, driver), readers, schema_reader, 1 << 20, deadline_ms)
+    return QueryEndpoint(cast(Driver, driver), readers, schema_reader, 1 << 20, STATEMENTS_MAX, deadline_ms)
 
 
-def body_of(sql: str) -> bytes:
+def query_body(sql: str) -> bytes:
     return json.dumps({"query": sql}).encode()
 
 
@@ -146,7 +155,7 @@ async def over_asgi(endpoint: QueryEndpoint, *messages: dict[str, Any]) -> tuple
 async def answer_to(result: StatementResult) -> str:
     """The JSON text of a read's answer."""
     endpoint = endpoint_of(StubDriver(), StubReader(result))
-    status, headers, body = await over_asgi(endpoint, {"type": "http.request", "body": body_of("SELECT 1")})
+    status, headers, body = await over_asgi(endpoint, {"type": "http.request", "body": query_body("SELECT 1")})
     assert (status, headers[b"content-type"]) == (200, b"application/json")
     assert headers[b"content-length"] == str(len(body)).encode()
     return body.decode()
@@ -258,6 +267,12 @@ def test_a_time_reads_back_as_what_it_was(total_us: int) -> None:
 # ------------------------------------------------------------------------------------------ requests
 
 
+async def text_of(data: bytes) -> str:
+    body = body_of(data)
+    assert body.query is not None
+    return await bound(body.query, body.params)
+
+
 @pytest.mark.parametrize("body", [b'{"query": "SELECT 1"}', b' {"query":"SELECT 1"}\n', b'{"query": "SELECT\\u00201"}'])
 async def test_the_query_is_the_text_in_the_body(body: bytes) -> None:
     assert await text_of(body) == "SELECT 1"
@@ -297,6 +312,16 @@ async def test_whole_numbers_of_any_size_arrive_as_they_were_sent() -> None:
         (b'{"query": "SELECT ?", "params": []}', 422),
         (b'{"query": "SELECT ?", "params": [[1]]}', 422),
         (b'{"query": "SELECT ?", "params": [NaN]}', 400),
+        (b'{"params": []}', 422),
+        (b'{"query": "SELECT 1", "statements": [{"query": "SELECT 1"}]}', 422),
+        (b'{"params": [], "statements": [{"query": "SELECT 1"}]}', 422),
+        (b'{"statements": {"query": "SELECT 1"}}', 422),
+        (b'{"statements": ["SELECT 1"]}', 422),
+        (b'{"statements": [{"params": []}]}', 422),
+        (b'{"statements": [{"query": "SELECT 1", "expect": 1}]}', 422),
+        (b'{"statements": [{"query": "SELECT 1", "expect": {}}]}', 422),
+        (b'{"statements": [{"query": "SELECT 1", "expect": {"rows_affected": -1}}]}', 422),
+        (b'{"statements": [{"query": "SELECT 1", "expect": {"rows": 1}}]}', 422),
     ],
 )
 async def test_a_body_that_is_no_query_is_refused_with_what_is_wrong(body: bytes, status: int) -> None:
@@ -307,7 +332,7 @@ async def test_a_body_that_is_no_query_is_refused_with_what_is_wrong(body: bytes
 
 async def test_a_client_that_goes_away_in_the_middle_of_its_request_runs_nothing() -> None:
     driver = StubDriver()
-    first = {"type": "http.request", "body": body_of("DELETE FROM users")[:-3], "more_body": True}
+    first = {"type": "http.request", "body": query_body("DELETE FROM users")[:-3], "more_body": True}
     status, _, body = await over_asgi(endpoint_of(driver), first, {"type": "http.disconnect"})
     assert (status, json.loads(body)["error"]["kind"]) == (400, "bad_request")
     assert driver.written == []
@@ -315,7 +340,7 @@ async def test_a_client_that_goes_away_in_the_middle_of_its_request_runs_nothing
 
 async def test_a_request_may_come_in_pieces() -> None:
     reader = StubReader(one_row(a=(LONGLONG, 1)))
-    body = body_of("SELECT 'größe'")
+    body = query_body("SELECT 'größe'")
     pieces = [
         {"type": "http.request", "body": body[n : n + 1], "more_body": n + 1 < len(body)} for n in range(len(body))
     ]
@@ -325,9 +350,9 @@ async def test_a_request_may_come_in_pieces() -> None:
 
 async def test_what_is_run_has_neither_comments_around_it_nor_a_semicolon() -> None:
     driver = StubDriver()
-    driver.write_answer = Acknowledge(1, Entry(5, "", 1, 9), "replica-2", ("replica-1", "replica-3"), 2)
+    driver.write_answer = Acknowledge(1, 5, (Executed(1, 9),), "replica-2", ("replica-1", "replica-3"), 2)
     sql = "/* a */ INSERT INTO users (name) VALUES (RAND()) ; -- b"
-    answer = await endpoint_of(driver).answer(body_of(sql))
+    answer = await endpoint_of(driver).answer(query_body(sql))
     assert driver.written == [("INSERT INTO users (name) VALUES (RAND())", True, True)]
     assert (answer["message"], answer["executed_on"]) == ("Write successful (timestamp: 5, quorum: 2/2)", "replica-2")
     assert answer["last_insert_id"] == 9
@@ -335,7 +360,7 @@ async def test_what_is_run_has_neither_comments_around_it_nor_a_semicolon() -> N
 
 async def test_a_long_text_is_parsed_in_steps_between_which_others_run() -> None:
     driver = StubDriver()
-    driver.write_answer = Acknowledge(1, Entry(5, "", 1), "replica-2", ("replica-1", "replica-3"), 2)
+    driver.write_answer = Acknowledge(1, 5, (Executed(1, 0),), "replica-2", ("replica-1", "replica-3"), 2)
     rows = ", ".join(f"('name {n}', 'x')" for n in range(20_000))
     sql = f"INSERT INTO users (name, email) VALUES {rows}"
     assert len(sql) > LONG_TEXT_CHARS
@@ -348,22 +373,136 @@ async def test_a_long_text_is_parsed_in_steps_between_which_others_run() -> None
             await asyncio.sleep(0)  # a turn of the loop, as the real one takes
 
     task = asyncio.create_task(others())
-    await endpoint_of(driver).answer(body_of(sql))
+    await endpoint_of(driver).answer(query_body(sql))
     is_done = True
     await task
     assert turns > 10
     assert driver.written == [(sql, True, False)]
 
 
+# ------------------------------------------------------------------------------------------ batches
+
+
+def batch_body(*statements: str | dict[str, Any]) -> bytes:
+    asked = [{"query": each} if isinstance(each, str) else each for each in statements]
+    return json.dumps({"statements": asked}).encode()
+
+
+async def test_a_batch_is_one_request_and_is_told_what_each_statement_did() -> None:
+    driver = StubDriver()
+    found = ResultSet((("a", LONGLONG),), ((7,),))
+    results = (Executed(1, 9), Executed(1, 0, found), Executed(3, 0))
+    driver.write_answer = Acknowledge(1, 5, results, "replica-2", ("replica-1", "replica-3"), 2)
+    update = {"query": "UPDATE t SET a = ? WHERE b = ?", "params": ["it's", 2]}
+    batch = batch_body(
+        "INSERT INTO t (a) VALUES (RAND())", "SELECT a FROM t", update | {"expect": {"rows_affected": 3}}
+    )
+    answer = await endpoint_of(driver).answer(batch)
+    ((insert, read, write),) = driver.requests
+    assert (insert.inserts, insert.rand_seed != 0, insert.is_read) == (True, True, False)
+    assert (read.sql, read.is_read) == ("SELECT a FROM t", True)
+    assert (write.sql, write.expected_rows) == ("UPDATE t SET a = 'it''s' WHERE b = 2", 3)
+    assert answer == {
+        "success": True,
+        "message": "Batch successful (timestamp: 5, quorum: 2/2)",
+        "timestamp": 5,
+        "rows_affected": 4,
+        "results": [
+            {"rows_affected": 1, "last_insert_id": 9},
+            {"rows_affected": 1, "data": [{"a": 7}]},
+            {"rows_affected": 3, "last_insert_id": 0},
+        ],
+        "executed_on": "replica-2",
+        "quorum": ("replica-1", "replica-3"),
+        "committed": True,
+    }
+
+
+async def test_a_batch_of_reads_goes_to_one_node_and_is_no_write() -> None:
+    driver, reader = StubDriver(), StubReader(one_row(a=(LONGLONG, 1)), one_row(b=(LONGLONG, 2)))
+    answer = await endpoint_of(driver, reader).answer(batch_body("SELECT a FROM t", "SHOW TABLES"))
+    assert answer["results"] == [{"rows_affected": 1, "data": [{"a": 1}]}, {"rows_affected": 1, "data": [{"b": 2}]}]
+    assert (answer["executed_on"], answer["applied_timestamp"], driver.requests) == ("replica-1", 77, [])
+
+
+@pytest.mark.parametrize(
+    ("statements", "status", "kind", "index"),
+    [
+        ([], 422, "bad_request", None),
+        (["SELECT 1"] * (STATEMENTS_MAX + 1), 422, "bad_request", None),
+        (["DELETE FROM t", "nonsense"], 400, "syntax", 1),
+        (["DELETE FROM t", "SELECT 1", {"query": "SELECT ?", "params": []}], 422, "bad_request", 2),
+        (["DELETE FROM t", "CREATE TABLE u (a INT)"], 400, "refused", 1),
+        (["SHOW TABLES", "DELETE FROM t"], 400, "refused", 0),
+        (["DELETE FROM t", "SELECT * FROM information_schema.tables"], 400, "refused", 1),
+        (["DELETE FROM t", "EXPLAIN SELECT * FROM t"], 400, "refused", 1),
+        (["DELETE FROM t", "SELECT a FROM t FOR UPDATE"], 400, "refused", 1),
+        (["UPDATE t SET a = 1", "DELETE FROM t LIMIT 5"], 400, "refused", 1),
+    ],
+)
+async def test_a_batch_with_a_statement_that_is_refused_is_not_sent(
+    statements: list[Any], status: int, kind: str, index: int | None
+) -> None:
+    driver = StubDriver()
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(driver).answer(batch_body(*statements))
+    error = refused.value
+    assert (error.status, error.kind, error.statement_index, error.committed) == (status, kind, index, False)
+    assert driver.requests == []
+
+
+@pytest.mark.parametrize(
+    ("rejected", "status", "kind"),
+    [
+        (Rejected(1062, "23000", "Duplicate entry", 1), 409, "constraint"),
+        (Rejected(1242, "21000", "it affected 0 rows", 1, Refusal.EXPECTATION), 409, "expectation"),
+        (Rejected(1242, "21000", "too many rows", 1, Refusal.ROWS_MAX), 413, "bad_request"),
+        (Rejected(3024, "HY000", "time exceeded", 1), 504, "timed_out"),
+    ],
+)
+async def test_what_a_statement_of_a_batch_was_refused_for_is_said_with_its_place(
+    rejected: Rejected, status: int, kind: str
+) -> None:
+    driver = StubDriver()
+    driver.write_answer = Refuse(1, rejected, "replica-2")
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(driver).answer(batch_body("DELETE FROM u", "INSERT INTO u (a) VALUES (1)"))
+    error = refused.value
+    assert (error.status, error.kind, error.statement_index, error.committed) == (status, kind, 1, False)
+    if kind == "constraint":
+        assert (error.errno, error.sqlstate) == (1062, "23000")
+
+
+async def test_what_a_read_of_a_batch_of_reads_must_find_is_checked() -> None:
+    reader = StubReader(one_row(a=(LONGLONG, 1)), one_row(a=(LONGLONG, 1)))
+    none = {"query": "SELECT a FROM t", "expect": {"rows_affected": 0}}
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(StubDriver(), reader).answer(batch_body("SELECT a FROM t", none))
+    assert (refused.value.status, refused.value.kind, refused.value.statement_index) == (409, "expectation", 1)
+
+
+async def test_an_error_of_a_read_in_a_batch_names_the_read() -> None:
+    reader = StubReader(ServerError(1054, "42S22", "Unknown column", 1))
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(StubDriver(), reader).answer(batch_body("SELECT a FROM t", "SELECT z FROM t"))
+    assert (refused.value.status, refused.value.statement_index) == (400, 1)
+
+
+async def test_only_a_query_is_explained() -> None:
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(StubDriver()).explain(batch_body("SELECT 1"))
+    assert refused.value.status == 422
+
+
 # ------------------------------------------------------------------------------------------ what rests on the schema
 
-ACKNOWLEDGED = Acknowledge(1, Entry(5, "", 1), "replica-2", ("replica-1", "replica-3"), 2)
+ACKNOWLEDGED = Acknowledge(1, 5, (Executed(1, 0),), "replica-2", ("replica-1", "replica-3"), 2)
 
 
 async def test_a_write_that_rests_on_no_schema_asks_for_none() -> None:
     driver, schema = StubDriver(), StubSchema()
     driver.write_answer = ACKNOWLEDGED
-    await endpoint_of(driver, schema=schema).answer(body_of("INSERT INTO t (a) VALUES (1)"))
+    await endpoint_of(driver, schema=schema).answer(query_body("INSERT INTO t (a) VALUES (1)"))
     assert (driver.versions, schema.readings) == ([0], 0)
 
 
@@ -380,23 +519,23 @@ async def test_a_plain_insert_says_where_its_row_begins_if_the_schema_at_hand_le
 ) -> None:
     driver, schema = StubDriver(), StubSchema()
     driver.write_answer = ACKNOWLEDGED
-    await endpoint_of(driver, schema=schema).answer(body_of(text))
+    await endpoint_of(driver, schema=schema).answer(query_body(text))
     schema.soon = await schema.catalogue(0)
-    await endpoint_of(driver, schema=schema).answer(body_of(text))
+    await endpoint_of(driver, schema=schema).answer(query_body(text))
     assert driver.rows_at == [(0, 0), (row_at, schema.soon.version if row_at else 0)]
 
 
 async def test_a_write_that_rests_on_the_schema_is_judged_anew_until_its_version_holds() -> None:
     driver, schema = StubDriver(), StubSchema()
     driver.write_answer, driver.stale_answers = ACKNOWLEDGED, 3
-    await endpoint_of(driver, schema=schema).answer(body_of("DELETE FROM t ORDER BY id LIMIT 5"))
+    await endpoint_of(driver, schema=schema).answer(query_body("DELETE FROM t ORDER BY id LIMIT 5"))
     assert driver.versions == [1, 2, 3, 4]
 
 
 async def test_a_value_that_is_made_is_the_same_in_every_try_of_one_request() -> None:
     driver = StubDriver()
     driver.write_answer, driver.stale_answers = ACKNOWLEDGED, 2
-    await endpoint_of(driver).answer(body_of("REPLACE INTO t VALUES (1, UUID())"))
+    await endpoint_of(driver).answer(query_body("REPLACE INTO t VALUES (1, UUID())"))
     assert len(driver.written) == 3
     assert len({sql for sql, *_ in driver.written}) == 1
 
@@ -405,7 +544,7 @@ async def test_a_schema_that_changes_all_the_time_ends_at_the_deadline() -> None
     driver = StubDriver()
     driver.stale_answers, driver.write_answer = 1_000_000, ACKNOWLEDGED
     with pytest.raises(QueryError) as refused:
-        await endpoint_of(driver, deadline_ms=30).answer(body_of("DELETE FROM t"))
+        await endpoint_of(driver, deadline_ms=30).answer(query_body("DELETE FROM t"))
     assert (refused.value.status, refused.value.committed) == (503, False)
 
 
@@ -413,7 +552,7 @@ async def test_a_schema_that_changes_all_the_time_ends_at_the_deadline() -> None
 async def test_what_the_schema_forbids_is_refused_and_not_sent(sql: str) -> None:
     driver = StubDriver()
     with pytest.raises(QueryError) as refused:
-        await endpoint_of(driver).answer(body_of(sql))
+        await endpoint_of(driver).answer(query_body(sql))
     assert (refused.value.status, refused.value.kind, refused.value.errno) == (400, "refused", 1235)
     assert driver.written == []
 
@@ -421,7 +560,7 @@ async def test_what_the_schema_forbids_is_refused_and_not_sent(sql: str) -> None
 async def test_without_a_catalogue_nothing_that_rests_on_it_is_sent() -> None:
     driver, schema = StubDriver(), StubSchema(SchemaUnknown("no node tells its tables"))
     with pytest.raises(QueryError, match="no node tells its tables") as refused:
-        await endpoint_of(driver, schema=schema).answer(body_of("DELETE FROM t"))
+        await endpoint_of(driver, schema=schema).answer(query_body("DELETE FROM t"))
     assert (refused.value.status, refused.value.kind, refused.value.committed) == (503, "unavailable", False)
     assert driver.written == []
 
@@ -430,7 +569,7 @@ async def test_schema_changes_go_one_after_the_other_each_judged_by_what_the_one
     driver, schema = StubDriver(), StubSchema()
     driver.write_answer = ACKNOWLEDGED
     endpoint = endpoint_of(driver, schema=schema)
-    await asyncio.gather(*(endpoint.answer(body_of(f"ALTER TABLE t ADD COLUMN c{n} INT")) for n in range(5)))
+    await asyncio.gather(*(endpoint.answer(query_body(f"ALTER TABLE t ADD COLUMN c{n} INT")) for n in range(5)))
     assert (driver.most_changes_at_once, len(driver.written), schema.readings) == (1, 5, 5)
 
 
@@ -439,14 +578,14 @@ async def test_schema_changes_go_one_after_the_other_each_judged_by_what_the_one
 
 async def test_a_connection_must_be_older_than_the_leave_and_not_only_than_the_reading() -> None:
     driver, reader = StubDriver(), StubReader(one_row(a=(LONGLONG, 1)))
-    await endpoint_of(driver, reader).answer(body_of("SELECT 1"))
+    await endpoint_of(driver, reader).answer(query_body("SELECT 1"))
     assert reader.leaves_ns[0] <= driver.leave_given_ns[0]
 
 
 async def test_after_a_new_connection_leave_is_asked_for_again_and_every_try_is_finished() -> None:
     driver = StubDriver()
     reader = StubReader(ConnectionIsNew(), ConnectionBroken("gone", sent=True), one_row(a=(LONGLONG, 1)))
-    await endpoint_of(driver, reader).answer(body_of("SELECT 1"))
+    await endpoint_of(driver, reader).answer(query_body("SELECT 1"))
     assert len(driver.leave_given_ns) == 3
     assert driver.finished == ["replica-1"] * 3
     assert reader.leaves_ns == sorted(set(reader.leaves_ns))
@@ -458,7 +597,7 @@ async def test_after_a_new_connection_leave_is_asked_for_again_and_every_try_is_
 async def test_a_read_that_fails_is_finished_too(error: Exception) -> None:
     driver = StubDriver()
     with pytest.raises((QueryError, RuntimeError)):
-        await endpoint_of(driver, StubReader(error)).answer(body_of("SELECT 1"))
+        await endpoint_of(driver, StubReader(error)).answer(query_body("SELECT 1"))
     assert driver.finished == ["replica-1"]
 
 
@@ -466,7 +605,7 @@ async def test_a_read_without_leave_is_not_done() -> None:
     driver, reader = StubDriver(), StubReader()
     driver.refusal = ReadRefused(1, "fewer than 3 nodes confirmed this coordinator before the deadline")
     with pytest.raises(QueryError, match="fewer than 3 nodes") as refused:
-        await endpoint_of(driver, reader).answer(body_of("SELECT 1"))
+        await endpoint_of(driver, reader).answer(query_body("SELECT 1"))
     assert (refused.value.status, refused.value.committed) == (503, False)
     assert (reader.texts, driver.finished) == ([], [])
 
@@ -482,7 +621,7 @@ class HangingDriver(StubDriver):
         raise AssertionError
 
     async def write(
-        self, sql: str, *, inserts: bool, uses_random: bool, schema_version: int, row_at: int, row_schema: int
+        self, statements: tuple[RequestStatement, ...], schema_version: int, row_schema: int
     ) -> Acknowledge | Refuse | Fail | Stale:
         await asyncio.Event().wait()
         raise AssertionError
@@ -495,7 +634,7 @@ async def test_what_the_server_waits_for_no_longer_is_answered_with_what_is_know
     sql: str, committed: object
 ) -> None:
     """Uvicorn cancels it; and makes up a 500 for whoever does not answer then."""
-    body, is_whole = body_of(sql), sql != "SELECT"
+    body, is_whole = query_body(sql), sql != "SELECT"
     first = {"type": "http.request", "body": body[: None if is_whole else 9], "more_body": not is_whole}
     has_begun, never = asyncio.Event(), asyncio.Event()
     sent: list[dict[str, Any]] = []

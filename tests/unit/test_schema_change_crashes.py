@@ -144,7 +144,7 @@ def test_an_outcome_that_survived_its_master_is_answered_and_everybody_executes_
     made_by_all_that_are_left(bench, change)
     answer = bench.answers[change]
     assert isinstance(answer, Acknowledge)
-    assert answer.entry.timestamp == end.timestamp
+    assert answer.timestamp == end.timestamp
     assert steps_in_log(bench, REPLICA_1) == [ChangeStep.INTENT, ChangeStep.DONE]
     the_old_master_comes_back(bench)
 

@@ -17,10 +17,10 @@ from replication.effects import (
     StoreRows,
 )
 from replication.events import AdviceArrived
-from replication.log import EMPTY_LOG_END, Position, end_after
+from replication.log import EMPTY_LOG_END, Position, batch_of, end_after
 from replication.replies import BatchExecuted, EpochSeen, Misplaced, PositionsRead
 from replication.state import Phase, ReplicationSettings
-from replication.values import Disturbed, Executed, Rejected
+from replication.values import Disturbed, Executed, Rejected, RequestStatement
 
 LOCK_WAIT = Disturbed(1205, "HY000", "Lock wait timeout exceeded")
 
@@ -61,7 +61,8 @@ def test_the_master_commits_when_two_replicas_have_the_row_and_only_then_is_the_
     answer = bench.answers[write]
     assert isinstance(answer, Acknowledge)
     assert (answer.master, answer.quorum, answer.quorum_size) == (MASTER, (REPLICA_1, REPLICA_3), 2)
-    assert answer.entry == bench.nodes[MASTER].data[-1]
+    entry = bench.nodes[MASTER].data[-1]
+    assert (answer.timestamp, answer.results) == (entry.timestamp, (Executed(1, entry.insert_id),))
 
 
 def test_the_master_does_not_commit_a_row_that_is_not_prepared_on_it() -> None:
@@ -124,6 +125,70 @@ def test_a_replica_appends_before_the_commit_and_applies_along_with_the_next_row
     assert second not in bench.answers
 
 
+# ---------------------------------------------------------------------------------------------- requests of several statements
+
+
+def several(*keys: str) -> list[RequestStatement]:
+    """A key that begins with "read" is read."""
+    return [RequestStatement(key, inserts=True, is_read=key.startswith("read")) for key in keys]
+
+
+def test_the_statements_of_a_request_are_entries_of_one_timestamp_and_a_read_is_none() -> None:
+    bench = serving_bench()
+    request = bench.request(*several("row 1", "read", "row 2"))
+    bench.settle()
+    answer = bench.answers[request]
+    assert isinstance(answer, Acknowledge)
+    entries = [(entry.timestamp, entry.sql) for entry in batch_of(bench.nodes[MASTER].log[-1]).entries]
+    assert entries == [(answer.timestamp, "row 1"), (answer.timestamp, "row 2")]
+    one, read, other = answer.results
+    assert (one.rows_affected, other.rows_affected) == (1, 1)
+    assert read.found is not None
+    assert read.found.rows[-1] == ("row 1",)
+
+
+def test_of_a_request_with_a_statement_that_is_refused_nothing_is_in_the_log() -> None:
+    bench = serving_bench()
+    bench.write("first")
+    bench.commit_batch()
+    refused = bench.request(*several("row 1", "bad", "row 2"))
+    beside = bench.request(*several("row 1"))
+    bench.settle()
+    answer = bench.answers[refused]
+    assert isinstance(answer, Refuse)
+    assert answer.error.statement == 1
+    assert isinstance(bench.answers[beside], Acknowledge)
+    assert [entry.sql for entry in batch_of(bench.nodes[MASTER].log[-1]).entries] == ["row 1"]
+
+
+def test_a_held_request_of_several_statements_is_answered_with_all_its_results() -> None:
+    bench = serving_bench()
+    request = bench.request(*several("row 1", "row 2"))
+    for kind, name in ((ExecuteBatch, MASTER), (StoreRows, REPLICA_1), (StoreRows, REPLICA_2), (PrepareRow, MASTER)):
+        bench.do(kind, name)
+    bench.do_and_lose_the_answer(CommitBatch, MASTER)
+    bench.settle()
+    answer = bench.answers[request]
+    assert isinstance(answer, Acknowledge)
+    assert len(answer.results) == 2
+    assert [entry.sql for entry in bench.nodes[bench.master].data] == ["row 1", "row 2"]
+
+
+def test_a_request_takes_the_room_of_its_statements_and_a_large_one_goes_alone() -> None:
+    bench = serving_bench(ReplicationSettings(batch_statements_max=3))
+    bench.write("first")
+    sizes = (2, 1, 1, 7, 1)
+    for number, size in enumerate(sizes):
+        bench.request(*several(*(f"row {number} {place}" for place in range(size))))
+    batches = []
+    bench.commit_batch()
+    while bench.waiting(ExecuteBatch):
+        effect = bench.waiting(ExecuteBatch)[0]
+        batches.append([len(request.statements) for _, request in effect.requests])
+        bench.commit_batch()
+    assert batches == [[2, 1], [1], [7], [1]]
+
+
 # ---------------------------------------------------------------------------------------------- batches
 
 
@@ -140,17 +205,17 @@ def test_timestamps_grow_within_a_batch_and_from_batch_to_batch() -> None:
     bench = serving_bench()
     writes = bench.write_together("a", "b", "c")
     bench.commit_batch()
-    timestamps = [answer.entry.timestamp for answer in bench.answers.values() if isinstance(answer, Acknowledge)]
+    timestamps = [answer.timestamp for answer in bench.answers.values() if isinstance(answer, Acknowledge)]
     assert len(timestamps) == len(writes) + 1
     assert timestamps == sorted(set(timestamps))
 
 
 def test_a_batch_is_limited_by_requests_and_by_bytes_but_never_empty() -> None:
-    bench = serving_bench(ReplicationSettings(batch_requests_max=3, batch_bytes_max=30))
+    bench = serving_bench(ReplicationSettings(batch_statements_max=3, batch_bytes_max=30))
     bench.write_together("x" * 50, "a", "b", "c", "d", "y" * 28, "zzzz")
     sizes = []
     while bench.waiting(ExecuteBatch):
-        sizes.append([len(request.sql) for _, request in bench.waiting(ExecuteBatch)[0].requests])
+        sizes.append([len(request.statements[0].sql) for _, request in bench.waiting(ExecuteBatch)[0].requests])
         bench.commit_batch()
     assert sizes == [[50], [1, 1, 1], [1, 28], [4]]
 
@@ -212,7 +277,7 @@ def test_a_disturbed_request_fails_as_not_committed_and_the_others_run_again() -
     before, disturbed, after = bench.write_together("before", "disturbed", "after")
     execute = bench.take(ExecuteBatch, MASTER)
     bench.at_node(execute)
-    bench.reply(execute, BatchExecuted((Executed(1, 7), LOCK_WAIT)))
+    bench.reply(execute, BatchExecuted(((Executed(1, 7),), LOCK_WAIT)))
     assert not bench.waiting(StoreRows)
     bench.do(RollBackBatch, MASTER)
     answer = bench.answers[disturbed]
@@ -354,7 +419,7 @@ def test_a_request_that_was_answered_at_its_deadline_is_not_run_again_beside_a_d
     answer = bench.answers[late]
     assert isinstance(answer, Fail)
     assert answer.committed is None
-    bench.reply(execute, BatchExecuted((Executed(1, 7), LOCK_WAIT)))
+    bench.reply(execute, BatchExecuted(((Executed(1, 7),), LOCK_WAIT)))
     bench.settle()
     assert isinstance(bench.answers[disturbed], Fail)
     assert bench.answers[late] is answer
@@ -373,7 +438,7 @@ def test_a_held_batch_whose_row_survived_is_acknowledged_with_the_same_timestamp
     assert bench.state.master != MASTER
     answer = bench.answers[write]
     assert isinstance(answer, Acknowledge)
-    assert answer.entry.timestamp == end.timestamp
+    assert answer.timestamp == end.timestamp
     for node in (REPLICA_1, REPLICA_2, REPLICA_3):
         assert [entry.sql for entry in bench.nodes[node].data] == ["row"]
 
@@ -386,7 +451,7 @@ def test_a_held_batch_whose_row_did_not_survive_is_run_again_and_acknowledged_on
     bench.election(without=(MASTER,))
     answer = bench.answers[write]
     assert isinstance(answer, Acknowledge)
-    assert answer.entry.timestamp > old_timestamp
+    assert answer.timestamp > old_timestamp
     bench.flush()
     for node in NAMES:
         assert [entry.sql for entry in bench.nodes[node].data] == ["row"]
@@ -451,7 +516,7 @@ def test_nothing_new_is_run_before_the_fate_of_the_held_batch_is_known() -> None
     first, second = bench.answers[held], bench.answers[later]
     assert isinstance(first, Acknowledge)
     assert isinstance(second, Acknowledge)
-    assert first.entry.timestamp < second.entry.timestamp
+    assert first.timestamp < second.timestamp
 
 
 def test_a_batch_that_the_master_had_only_executed_is_run_again_on_the_next_master() -> None:

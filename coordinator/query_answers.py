@@ -1,0 +1,158 @@
+"""What goes out at `POST /query` and `/explain-replication`: the bodies of answers, from what the cluster did. Pure."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+import errors
+from errors import QueryError
+
+from replication.effects import Acknowledge, Fail
+from replication.values import Executed, Refusal, Rejected
+from statements.query_parser import Kind, Refused, Statement
+
+TIME_TYPE = 11
+"""MySQL's type code of TIME, which goes beyond 24 hours and has no JSON form of its own."""
+
+Answer = dict[str, object]
+
+
+class Rows(Protocol):
+    """A result set."""
+
+    @property
+    def columns(self) -> Any: ...
+
+    @property
+    def rows(self) -> Sequence[tuple[Any, ...]]: ...
+
+
+def write_answer(answer: Acknowledge) -> Answer:
+    """Of one write."""
+    (did,), quorum = answer.results, answer.quorum
+    return {
+        "success": True,
+        "message": f"Write successful (timestamp: {answer.timestamp}, quorum: {len(quorum)}/{answer.quorum_size})",
+        "timestamp": answer.timestamp,
+        "rows_affected": did.rows_affected,
+        "executed_on": answer.master,
+        "last_insert_id": did.insert_id,
+        "quorum": quorum,
+        "committed": True,
+    }
+
+
+def batch_answer(answer: Acknowledge) -> Answer:
+    """Of several statements, at least one of them a write."""
+    quorum = answer.quorum
+    return {
+        "success": True,
+        "message": f"Batch successful (timestamp: {answer.timestamp}, quorum: {len(quorum)}/{answer.quorum_size})",
+        "timestamp": answer.timestamp,
+        "rows_affected": sum(did.rows_affected for did in answer.results if did.found is None),
+        "results": [_result(did) for did in answer.results],
+        "executed_on": answer.master,
+        "quorum": quorum,
+        "committed": True,
+    }
+
+
+def _result(did: Executed) -> Answer:
+    if did.found is not None:
+        return found(did.found)
+    return {"rows_affected": did.rows_affected, "last_insert_id": did.insert_id}
+
+
+def found(result: Rows) -> Answer:
+    """What one read of a batch found."""
+    data = rows_as_objects(result)
+    return {"rows_affected": len(data), "data": data}
+
+
+def read_answer(result: Rows, node: str, applied_timestamp: int) -> Answer:
+    """Of one read."""
+    data = rows_as_objects(result)
+    return {
+        "success": True,
+        "message": "Read successful",
+        "data": data,
+        "rows_affected": len(data),
+        "executed_on": node,
+        "applied_timestamp": applied_timestamp,
+    }
+
+
+def read_batch_answer(results: Sequence[Rows], node: str, applied_timestamp: int) -> Answer:
+    """Of several reads."""
+    return {
+        "success": True,
+        "message": "Reads successful",
+        "results": [found(result) for result in results],
+        "executed_on": node,
+        "applied_timestamp": applied_timestamp,
+    }
+
+
+def refused(refusal: Refused) -> QueryError:
+    """The answer to a text that is not executed."""
+    return errors.refused(refusal.reason, refusal.errno, refusal.sqlstate)
+
+
+def rejected(error: Rejected) -> QueryError:
+    """The answer to what was executed and is refused."""
+    if error.refusal is Refusal.EXPECTATION:
+        return errors.unmet(error.message)
+    if error.refusal is Refusal.ROWS_MAX:
+        return errors.bad_request(413, error.message)
+    return errors.rejected(error.errno, error.sqlstate, error.message)
+
+
+def failed(failure: Fail) -> QueryError:
+    """The answer to what the cluster could not do."""
+    committed: errors.Committed = "unknown" if failure.committed is None else False
+    disturbance = failure.disturbance
+    if disturbance is None:
+        return errors.unavailable(failure.reason, committed)
+    return errors.unavailable(failure.reason, committed, disturbance.errno, disturbance.sqlstate)
+
+
+def explanation(statement: Statement | None, refusal: QueryError | None, replicated: str) -> Answer:
+    """The body of an answer to POST /explain-replication. `replicated`: the text that the log would carry."""
+    told: dict[str, object] = {"kind": "refused", "verb": None, "tables": [], "pins": [], "replicated": None}
+    if statement is not None:
+        told |= {"verb": statement.verb, "tables": statement.tables}
+    if statement is not None and refusal is None:
+        is_logged = statement.kind is not Kind.READ
+        told |= {"kind": statement.kind.value, "pins": statement.pins, "replicated": replicated if is_logged else None}
+    told["rests_on_schema"] = statement is not None and statement.rests_on_schema
+    told["refusal"] = None
+    if refusal is not None:
+        told["refusal"] = {"reason": refusal.message, "errno": refusal.errno, "sqlstate": refusal.sqlstate}
+    return told
+
+
+def rows_as_objects(result: Rows) -> list[dict[str, Any]]:
+    """Rows by column name; of columns with the same name the last counts (name them with AS)."""
+    columns = result.columns or ()
+    names = [column[0] for column in columns]
+    times = [place for place, column in enumerate(columns) if column[1] == TIME_TYPE]
+    if not times:
+        return [dict(zip(names, row, strict=True)) for row in result.rows]
+    rows = []
+    for row in result.rows:
+        values = list(row)
+        for place in times:
+            values[place] = time_text(values[place])
+        rows.append(dict(zip(names, values, strict=True)))
+    return rows
+
+
+def time_text(value: object) -> object:
+    """A TIME as MySQL writes it: [-]HH:MM:SS[.ffffff], hours up to 838."""
+    if not isinstance(value, timedelta):
+        return value
+    total_us = value // timedelta(microseconds=1)
+    sign, total_us = ("-", -total_us) if total_us < 0 else ("", total_us)
+    seconds, us = divmod(total_us, 1_000_000)
+    text = f"{sign}{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{text}.{us:06d}" if us else text

@@ -1,0 +1,76 @@
+"""What comes in at `POST /query` and `/explain-replication`: from the bytes of a body to texts with their values."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import errors
+import msgspec
+from errors import QueryError
+from long_work import in_steps
+from query_answers import refused
+
+from statements.parameters import BadParameters, bind, bind_in_steps
+from statements.query_parser import Refused
+
+LONG_TEXT_CHARS = 16_384
+"""A longer text is read in steps, so that it delays nobody else's request by more than a step."""
+
+
+class Expectation(msgspec.Struct, forbid_unknown_fields=True):
+    rows_affected: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+
+
+class BatchStatement(msgspec.Struct, forbid_unknown_fields=True):
+    query: str
+    params: list[Any] | dict[str, Any] | None = None
+    expect: Expectation | None = None
+
+    @property
+    def expected_rows(self) -> int | None:
+        return None if self.expect is None else self.expect.rows_affected
+
+
+class QueryBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Either a query, or statements."""
+
+    query: str | None = None
+    params: list[Any] | dict[str, Any] | None = None
+    statements: list[BatchStatement] | None = None
+
+
+_decode_body = msgspec.json.Decoder(QueryBody).decode
+
+
+def body_of(data: bytes) -> QueryBody:
+    """Raises QueryError."""
+    try:
+        body = _decode_body(data)
+    except msgspec.ValidationError as error:
+        raise _no_query(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise errors.bad_request(400, f"the body is not JSON: {error}") from error
+    if body.statements is None:
+        if body.query is None:
+            raise _no_query("there is no `query`")
+    elif body.query is not None or body.params is not None:
+        raise _no_query("beside `statements` there can be no other field")
+    return body
+
+
+def _no_query(why: str) -> QueryError:
+    wanted = '{"query": "…"} or {"statements": [{"query": "…"}, …]}'
+    return errors.bad_request(422, f"the body must be {wanted}: {why}")
+
+
+async def bound(query: str, params: Sequence[Any] | dict[str, Any] | None) -> str:
+    """The text with its values. Raises QueryError."""
+    if params is None:
+        return query
+    try:
+        if len(query) <= LONG_TEXT_CHARS:
+            return bind(query, params)
+        return await in_steps(bind_in_steps(query, params))
+    except BadParameters as bad:
+        raise errors.bad_request(422, str(bad)) from bad
+    except Refused as refusal:
+        raise refused(refusal) from refusal
