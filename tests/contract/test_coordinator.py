@@ -1,7 +1,6 @@
 """The coordinator over HTTP, in process: the README's answers, and a true status with a sentence for everything else."""
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -13,11 +12,13 @@ import pytest
 from coordinator_in_process import NAMES, STATE_S, InProcessCluster, Load, until_health, until_status
 from pydantic import BaseModel
 from query_contract import (
+    BatchAnswer,
     ElectionsAnswer,
     ErrorAnswer,
     ExplainAnswer,
     HealthAnswer,
     ReadAnswer,
+    ReadBatchAnswer,
     StatusAnswer,
     WriteAnswer,
 )
@@ -624,11 +625,12 @@ async def test_openapi_describes_the_routes_and_all_answers_of_a_query(client: h
     api = (await client.get("/openapi.json")).json()
     assert {"/query", "/status", "/health"} <= set(api["paths"])
     post = api["paths"]["/query"]["post"]
-    reference = post["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-    assert reference == "#/components/schemas/QueryRequest"
+    asked = post["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
+    assert [each["$ref"].rpartition("/")[2] for each in asked] == ["QueryRequest", "BatchRequest"]
     assert api["components"]["schemas"]["QueryRequest"]["required"] == ["query"]
     responses = {status: each["content"]["application/json"]["schema"] for status, each in post["responses"].items()}
-    assert json.dumps(responses.pop("200")).count("WriteAnswer") == 1
+    answers = [each["$ref"].rpartition("/")[2] for each in responses.pop("200")["anyOf"]]
+    assert answers == ["WriteAnswer", "ReadAnswer", "BatchAnswer", "ReadBatchAnswer"]
     assert set(responses) == {"400", "403", "409", "413", "422", "503", "504"}
     assert {schema["$ref"] for schema in responses.values()} == {"#/components/schemas/ErrorAnswer"}
     assert (await client.get("/docs")).status_code == 200
@@ -670,3 +672,65 @@ async def test_values_that_do_not_fit_are_refused_with_what_to_do(client: httpx.
     refused = await client.post("/query", json=asked)
     assert error_in(refused)[:2] == (422, "bad_request")
     assert refused.json()["committed"] is False
+
+
+# ------------------------------------------------------------------------------------------ atomic batches
+
+
+async def batch(client: httpx.AsyncClient, *statements: str | dict[str, Any]) -> httpx.Response:
+    asked = [{"query": each} if isinstance(each, str) else each for each in statements]
+    return await client.post("/query", json={"statements": asked})
+
+
+async def test_a_batch_is_answered_as_the_readme_says(client: httpx.AsyncClient) -> None:
+    other = {"query": "INSERT INTO users (name, email) VALUES (?, 'x')", "params": ["Bob"]}
+    answered = await batch(client, INSERT, "SELECT * FROM users", other | {"expect": {"rows_affected": 1}})
+    body = answered.json()
+    assert BatchAnswer.model_validate_json(answered.content, strict=True)
+    assert list(body.items())[:4] == [
+        ("success", True),
+        ("message", "Batch successful (timestamp: 5, quorum: 2/2)"),
+        ("timestamp", 5),
+        ("rows_affected", 2),
+    ]
+    assert [sorted(result) for result in body["results"]] == [
+        ["last_insert_id", "rows_affected"],
+        ["data", "rows_affected"],
+        ["last_insert_id", "rows_affected"],
+    ]
+    assert (body["executed_on"], body["quorum"], body["committed"]) == (
+        "mysql-master",
+        ["replica-1", "replica-2"],
+        True,
+    )
+
+
+async def test_a_batch_of_reads_is_answered_by_one_node_and_changes_nothing(client: httpx.AsyncClient) -> None:
+    answered = await batch(client, SELECT, SELECT)
+    assert ReadBatchAnswer.model_validate_json(answered.content, strict=True)
+    body = answered.json()
+    assert (body["message"], len(body["results"])) == ("Reads successful", 2)
+    assert body["executed_on"] in NAMES
+    assert checked(await query(client, INSERT), WriteAnswer)["timestamp"] == 5
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected", "index"),
+    [
+        ([INSERT, "nonsense"], (400, "syntax", False, 1064, "42000"), 1),
+        ([INSERT, "DROP TABLE users"], (400, "refused", False, 1235, "42000"), 1),
+        ([{"query": INSERT, "expect": {"rows_affected": 2}}, INSERT], (409, "expectation", False, None, None), 0),
+        ([], (422, "bad_request", False, None, None), None),
+    ],
+)
+async def test_a_batch_that_is_refused_names_the_statement_and_does_nothing(
+    cluster: InProcessCluster,
+    client: httpx.AsyncClient,
+    statements: list[Any],
+    expected: tuple[object, ...],
+    index: int | None,
+) -> None:
+    refused = await batch(client, *statements)
+    assert error_in(refused) == expected
+    assert refused.json()["error"]["statement_index"] == index
+    assert not cluster.nodes["mysql-master"].model.data

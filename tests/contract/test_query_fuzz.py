@@ -16,7 +16,7 @@ import pytest
 from coordinator_in_process import InProcessCluster, Load
 from fuzz_texts import STATEMENTS, fuzz, mutated, texts
 from hypothesis import strategies as st
-from query_contract import ErrorAnswer, ReadAnswer, WriteAnswer
+from query_contract import BatchAnswer, ErrorAnswer, ReadAnswer, ReadBatchAnswer, WriteAnswer
 
 STATUSES = {200, 400, 403, 404, 405, 409, 413, 422}
 """Not 500. Not 503 and 504: all nodes are well."""
@@ -26,10 +26,23 @@ _queries = texts.map(lambda text: json.dumps({"query": text}).encode())
 _raw_queries = mutated(STATEMENTS).map(
     lambda text: json.dumps({"query": text}, ensure_ascii=False).encode("utf-8", "replace")
 )
+_counts = st.sampled_from([None, 0, 1, 5, -1, 1.5, "1"])
+_statements = st.builds(
+    lambda text, params, count: (
+        {"query": text}
+        | ({} if params is None else {"params": params})
+        | ({} if count is None else {"expect": {"rows_affected": count}})
+    ),
+    mutated(STATEMENTS) | texts,
+    st.sampled_from([None, None, None, [], [1], {"a": 1}, "x"]),
+    _counts,
+)
+_batches = st.lists(_statements, max_size=5).map(lambda asked: json.dumps({"statements": asked}).encode())
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("SELECT 1"),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["query", "q", "", "Query"]), inner, max_size=3)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["query", "statements", "expect", "Query"]), inner, max_size=3)
     ),
     max_leaves=12,
 )
@@ -57,7 +70,7 @@ _edges = st.sampled_from(
         ),
     ]
 )
-_bodies = st.one_of(_queries, _queries, _raw_queries, _objects, _edges, st.binary(max_size=80))
+_bodies = st.one_of(_queries, _queries, _raw_queries, _batches, _batches, _objects, _edges, st.binary(max_size=80))
 _cuts = st.lists(st.floats(0, 1), max_size=4)
 _requests = st.tuples(_bodies, _cuts, st.sampled_from([False, False, False, True]))
 
@@ -114,8 +127,9 @@ def test_any_bytes_are_answered_in_a_shape_of_its_own(load_service: Load, monkey
             assert status in STATUSES, answer
             assert not cluster.deaths, cluster.deaths[0]
             if status == 200:
-                shape = ReadAnswer if "data" in json.loads(answer) else WriteAnswer
-                shape.model_validate_json(answer)
+                body = json.loads(answer)
+                shapes = (ReadBatchAnswer, BatchAnswer) if "results" in body else (ReadAnswer, WriteAnswer)
+                shapes["timestamp" in body].model_validate_json(answer)
             else:
                 ErrorAnswer.model_validate_json(answer)
 
