@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import errors
 from errors import QueryError
 
-from replication.effects import Acknowledge, Fail
+from replication.effects import Acknowledge, Fail, ReadAllowed
+from replication.state import MILLISECOND_NS
 from replication.values import Executed, Refusal, Rejected
 from statements.query_parser import Kind, Refused, Statement
 
@@ -69,7 +70,7 @@ def found(result: Rows) -> Answer:
     return {"rows_affected": len(data), "data": data}
 
 
-def read_answer(result: Rows, node: str, applied_timestamp: int) -> Answer:
+def read_answer(result: Rows, leave: ReadAllowed) -> Answer:
     """Of one read."""
     data = rows_as_objects(result)
     return {
@@ -77,19 +78,26 @@ def read_answer(result: Rows, node: str, applied_timestamp: int) -> Answer:
         "message": "Read successful",
         "data": data,
         "rows_affected": len(data),
-        "executed_on": node,
-        "applied_timestamp": applied_timestamp,
+        **_seen_at(leave),
     }
 
 
-def read_batch_answer(results: Sequence[Rows], node: str, applied_timestamp: int) -> Answer:
+def read_batch_answer(results: Sequence[Rows], leave: ReadAllowed) -> Answer:
     """Of several reads."""
     return {
         "success": True,
         "message": "Reads successful",
         "results": [found(result) for result in results],
-        "executed_on": node,
-        "applied_timestamp": applied_timestamp,
+        **_seen_at(leave),
+    }
+
+
+def _seen_at(leave: ReadAllowed) -> Answer:
+    stale_ns = leave.staleness_ns
+    return {
+        "executed_on": leave.node,
+        "applied_timestamp": leave.applied_timestamp,
+        "staleness_ms": None if stale_ns is None else -(-stale_ns // MILLISECOND_NS),
     }
 
 

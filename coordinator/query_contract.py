@@ -5,7 +5,23 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class QueryRequest(BaseModel):
+class ReadNeeds(BaseModel):
+    """How new what reads see must be; of reads only."""
+
+    level: Literal["strong", "leader", "bounded", "any"] | None = Field(
+        default=None,
+        description="strong: every write acknowledged before; leader: the master's rows, without asking whether another has"
+        " taken over; bounded: see max_staleness_ms; any: any node's rows. Strong, if nothing is said",
+    )
+    max_staleness_ms: int | None = Field(
+        default=None, ge=0, description="Every write that was acknowledged so long ago is seen; level bounded"
+    )
+    after_timestamp: int | None = Field(
+        default=None, ge=0, description="The write with this timestamp is seen; at level any, if no other is named"
+    )
+
+
+class QueryRequest(ReadNeeds):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
@@ -14,6 +30,8 @@ class QueryRequest(BaseModel):
                 {"query": "SELECT * FROM users ORDER BY id DESC LIMIT 3"},
                 {"query": "SELECT * FROM users WHERE name = ? AND id < ?", "params": ["Alice", 100]},
                 {"query": "SELECT * FROM users WHERE name = :name", "params": {"name": "Alice"}},
+                {"query": "SELECT * FROM users", "level": "bounded", "max_staleness_ms": 1000},
+                {"query": "SELECT * FROM users", "after_timestamp": 5},
             ]
         },
     )
@@ -42,7 +60,7 @@ class BatchStatement(BaseModel):
     )
 
 
-class BatchRequest(BaseModel):
+class BatchRequest(ReadNeeds):
     """All statements take effect at one timestamp, or none does. Each sees what those before it did."""
 
     model_config = ConfigDict(
@@ -81,7 +99,7 @@ class WriteAnswer(BaseModel):
 
 
 class ReadAnswer(BaseModel):
-    """The rows contain every write that was acknowledged before the request arrived."""
+    """The rows contain every write that was acknowledged `staleness_ms` before the request arrived."""
 
     success: Literal[True]
     message: str
@@ -89,6 +107,9 @@ class ReadAnswer(BaseModel):
     rows_affected: int
     executed_on: str
     applied_timestamp: int
+    staleness_ms: int | None = Field(
+        description="Every write acknowledged so long before the request is in the rows; null: nobody can tell"
+    )
 
 
 class StatementResult(BaseModel):
@@ -113,13 +134,16 @@ class BatchAnswer(BaseModel):
 
 
 class ReadBatchAnswer(BaseModel):
-    """A batch of reads only: all of them at one moment, which is not before any write that was acknowledged when it arrived."""
+    """A batch of reads only: all of them at one moment."""
 
     success: Literal[True]
     message: str
     results: list[StatementResult]
     executed_on: str
     applied_timestamp: int
+    staleness_ms: int | None = Field(
+        description="Every write acknowledged so long before the request is in the rows; null: nobody can tell"
+    )
 
 
 class Refusal(BaseModel):

@@ -33,14 +33,14 @@ from query_answers import (
     rejected,
     write_answer,
 )
-from query_request import LONG_TEXT_CHARS, BatchStatement, body_of, bound
+from query_request import LONG_TEXT_CHARS, BatchStatement, body_of, bound, need_of
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from adapters.outcomes import DISTURBANCES
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse, Stale
-from replication.values import RequestStatement
+from replication.values import STRONG, ReadNeed, RequestStatement
 from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
 from statements.schema_judge import judge_in_steps
 from statements.schema_merging import may_merge
@@ -118,12 +118,13 @@ class QueryEndpoint:
         """The body of a successful answer. Raises QueryError."""
         body = body_of(data)
         if body.statements is not None:
-            return await self._answer_batch(body.statements)
+            return await self._answer_batch(body.statements, need_of(body))
         assert body.query is not None
-        statement = await self._parse(await bound(body.query, body.params))
+        statement, need = await self._parse(await bound(body.query, body.params)), need_of(body)
         if statement.kind is Kind.READ:
-            leave, (result,) = await self._read([statement.text])
-            return read_answer(result, leave.node, leave.applied_timestamp)
+            leave, (result,) = await self._read([statement.text], need)
+            return read_answer(result, leave)
+        check_is_strong(need)
         answer = await self._completed(self._send([statement], [None]))
         if isinstance(answer, Refuse):
             raise rejected(answer.error)
@@ -159,7 +160,7 @@ class QueryEndpoint:
 
     # ------------------------------------------------------------------------------------------ batches
 
-    async def _answer_batch(self, asked: list[BatchStatement]) -> Answer:
+    async def _answer_batch(self, asked: list[BatchStatement], need: ReadNeed) -> Answer:
         if not 0 < len(asked) <= self._statements_max:
             raise errors.bad_request(
                 422, f"a batch has 1 to {self._statements_max} statements, and this one {len(asked)}"
@@ -171,7 +172,8 @@ class QueryEndpoint:
             await pace.pause()
         expected = [each.expected_rows for each in asked]
         if all(statement.kind is Kind.READ for statement in statements):
-            return await self._read_batch(statements, expected)
+            return await self._read_batch(statements, expected, need)
+        check_is_strong(need)
         for index, statement in enumerate(statements):
             with blaming(index):
                 check_in_batch(statement)
@@ -181,13 +183,13 @@ class QueryEndpoint:
                 raise rejected(answer.error)
         return batch_answer(answer)
 
-    async def _read_batch(self, statements: list[Statement], expected: list[int | None]) -> Answer:
-        leave, results = await self._read([statement.text for statement in statements])
+    async def _read_batch(self, statements: list[Statement], expected: list[int | None], need: ReadNeed) -> Answer:
+        leave, results = await self._read([statement.text for statement in statements], need)
         for index, (result, count) in enumerate(zip(results, expected, strict=True)):
             if count not in (None, len(result.rows)):
                 with blaming(index):
                     raise errors.unmet(f"it found {len(result.rows)} rows, and {count} are expected")
-        return read_batch_answer(results, leave.node, leave.applied_timestamp)
+        return read_batch_answer(results, leave)
 
     # ------------------------------------------------------------------------------------------ writes
 
@@ -258,13 +260,13 @@ class QueryEndpoint:
 
     # ------------------------------------------------------------------------------------------ reads
 
-    async def _read(self, texts: list[str]) -> tuple[ReadAllowed, list[StatementResult]]:
+    async def _read(self, texts: list[str], need: ReadNeed) -> tuple[ReadAllowed, list[StatementResult]]:
         """At one node, several at one moment. Raises QueryError."""
         deadline_ns = time.monotonic_ns() + self._deadline_ns
         while True:
             # leave is given between asking and waking up: only what is older than the first is surely older than it
             asked_ns = time.monotonic_ns()
-            leave = await self._driver.read_leave(deadline_ns)
+            leave = await self._driver.read_leave(deadline_ns, need)
             if isinstance(leave, ReadRefused):
                 raise errors.unavailable(leave.reason, False)
             started_ns = time.monotonic_ns()
@@ -294,6 +296,14 @@ def blaming(index: int | None) -> Iterator[None]:
     except QueryError as error:
         error.statement_index = index
         raise
+
+
+def check_is_strong(need: ReadNeed) -> None:
+    """Raises QueryError where a write asks for what only a read can have."""
+    if need is not STRONG:
+        raise errors.bad_request(
+            422, "level, max_staleness_ms and after_timestamp are of reads: a write is always strong"
+        )
 
 
 def check_in_batch(statement: Statement) -> None:

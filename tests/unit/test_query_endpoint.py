@@ -22,7 +22,7 @@ from adapters.mysql_session import ConnectionBroken, ServerError, StatementResul
 from adapters.node_reader import ConnectionIsNew, NodeReader
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse, Stale
-from replication.values import Executed, Refusal, Rejected, RequestStatement, ResultSet
+from replication.values import STRONG, Executed, ReadLevel, ReadNeed, Refusal, Rejected, RequestStatement, ResultSet
 from statements.schema_catalogue import Catalogue, ColumnFacts, Table, UniqueKey
 
 LONGLONG, STRING, BLOB, DATETIME, DECIMAL = 8, 253, 252, 12, 246
@@ -37,6 +37,7 @@ class StubDriver:
         self.refusal: ReadRefused | None = None
         self.leave_given_ns: list[int] = []
         self.finished: list[str] = []
+        self.needs: list[ReadNeed] = []
         self.requests: list[tuple[RequestStatement, ...]] = []
         self.written: list[tuple[str, bool, bool]] = []
         self.versions: list[int] = []
@@ -45,9 +46,10 @@ class StubDriver:
         """How many writes that rest on the schema come back as stale before one is answered."""
         self.changes_at_once, self.most_changes_at_once = 0, 0
 
-    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
+    async def read_leave(self, deadline_ns: int, need: ReadNeed) -> ReadAllowed | ReadRefused:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.leave_given_ns.append(time.monotonic_ns())
+        self.needs.append(need)
         # others run between the leave and whoever waits for it
         await asyncio.sleep(0.01)  # others run meanwhile
         return self.refusal or ReadAllowed(1, "replica-1", 77)
@@ -207,6 +209,7 @@ async def test_an_answer_names_the_node_and_how_far_it_is() -> None:
         "rows_affected": 1,
         "executed_on": "replica-1",
         "applied_timestamp": 77,
+        "staleness_ms": 0,
     }
 
 
@@ -378,6 +381,58 @@ async def test_a_long_text_is_parsed_in_steps_between_which_others_run() -> None
     await task
     assert turns > 10
     assert driver.written == [(sql, True, False)]
+
+
+# ------------------------------------------------------------------------------------------ read levels
+
+
+@pytest.mark.parametrize(
+    ("asked", "need"),
+    [
+        ({}, STRONG),
+        ({"level": "strong"}, ReadNeed()),
+        ({"level": "leader"}, ReadNeed(ReadLevel.LEADER)),
+        ({"level": "any"}, ReadNeed(ReadLevel.ANY)),
+        ({"level": "bounded", "max_staleness_ms": 250}, ReadNeed(ReadLevel.BOUNDED, 250_000_000)),
+        ({"max_staleness_ms": 0}, ReadNeed(ReadLevel.BOUNDED)),
+        ({"after_timestamp": 5}, ReadNeed(ReadLevel.ANY, 0, 5)),
+        ({"level": "leader", "after_timestamp": 5}, ReadNeed(ReadLevel.LEADER, 0, 5)),
+    ],
+)
+async def test_what_a_read_needs_is_asked_of_the_protocol(asked: dict[str, Any], need: ReadNeed) -> None:
+    driver = StubDriver()
+    one = json.dumps({"query": "SELECT 1", **asked}).encode()
+    several = json.dumps({"statements": [{"query": "SELECT 1"}], **asked}).encode()
+    for body in (one, several):
+        answer = await endpoint_of(driver, StubReader(one_row(a=(LONGLONG, 1)))).answer(body)
+        assert (answer["executed_on"], answer["applied_timestamp"], answer["staleness_ms"]) == ("replica-1", 77, 0)
+    assert driver.needs == [need, need]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"level": "bounded"},
+        {"level": "any", "max_staleness_ms": 5},
+        {"level": "quorum"},
+        {"level": "bounded", "max_staleness_ms": -1},
+        {"after_timestamp": "5"},
+        {"max_staleness_ms": 1.5},
+    ],
+)
+async def test_a_need_that_makes_no_sense_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(StubDriver()).answer(json.dumps({"query": "SELECT 1", **asked}).encode())
+    assert (refused.value.status, refused.value.kind) == (422, "bad_request")
+
+
+async def test_a_write_has_no_read_level() -> None:
+    driver = StubDriver()
+    for asked in ({"query": "DELETE FROM t"}, {"statements": [{"query": "DELETE FROM t"}, {"query": "SELECT 1"}]}):
+        with pytest.raises(QueryError) as refused:
+            await endpoint_of(driver).answer(json.dumps(asked | {"level": "any"}).encode())
+        assert refused.value.status == 422
+    assert driver.requests == []
 
 
 # ------------------------------------------------------------------------------------------ batches
@@ -616,7 +671,7 @@ async def test_a_read_without_leave_is_not_done() -> None:
 class HangingDriver(StubDriver):
     """Everything is under way, and nothing ends."""
 
-    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
+    async def read_leave(self, deadline_ns: int, need: ReadNeed) -> ReadAllowed | ReadRefused:
         await asyncio.Event().wait()
         raise AssertionError
 
