@@ -5,8 +5,21 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class RowFormat(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: Literal["objects", "arrays"] = Field(
+        default="objects", description="Arrays keep columns of the same name apart, and always come with `columns`"
+    )
+    columns: bool = Field(default=False, description="Names and MySQL types of the columns, too")
+    integers: Literal["numbers", "text"] = Field(
+        default="numbers",
+        description="How values of BIGINT and BIT columns are written; text, for clients whose numbers end at 2^53",
+    )
+
+
 class ReadNeeds(BaseModel):
-    """How new what reads see must be; of reads only."""
+    """How new what reads see must be, and how their rows are to look."""
 
     level: Literal["strong", "leader", "bounded", "any"] | None = Field(
         default=None,
@@ -16,6 +29,7 @@ class ReadNeeds(BaseModel):
     max_staleness_ms: int | None = Field(
         default=None, ge=0, description="Every write that was acknowledged so long ago is seen; level bounded"
     )
+    format: RowFormat | None = None
     after_timestamp: int | None = Field(
         default=None, ge=0, description="The write with this timestamp is seen; at level any, if no other is named"
     )
@@ -98,12 +112,21 @@ class WriteAnswer(BaseModel):
     committed: Literal[True]
 
 
+class ColumnView(BaseModel):
+    name: str
+    type: str = Field(examples=["BIGINT UNSIGNED"], description="As in CREATE TABLE, without lengths")
+
+
+Row = dict[str, Any] | list[Any]
+
+
 class ReadAnswer(BaseModel):
     """The rows contain every write that was acknowledged `staleness_ms` before the request arrived."""
 
     success: Literal[True]
     message: str
-    data: list[dict[str, Any]]
+    columns: list[ColumnView] | None = None
+    data: list[Row]
     rows_affected: int
     executed_on: str
     applied_timestamp: int
@@ -117,7 +140,8 @@ class StatementResult(BaseModel):
 
     rows_affected: int
     last_insert_id: int | None = None
-    data: list[dict[str, Any]] | None = None
+    columns: list[ColumnView] | None = None
+    data: list[Row] | None = None
 
 
 class BatchAnswer(BaseModel):

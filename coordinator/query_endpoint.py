@@ -34,6 +34,7 @@ from query_answers import (
     write_answer,
 )
 from query_request import LONG_TEXT_CHARS, BatchStatement, body_of, bound, need_of
+from result_rows import PLAIN, RowFormat
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
@@ -117,13 +118,14 @@ class QueryEndpoint:
     async def answer(self, data: bytes) -> Answer:
         """The body of a successful answer. Raises QueryError."""
         body = body_of(data)
+        form = body.format or PLAIN
         if body.statements is not None:
-            return await self._answer_batch(body.statements, need_of(body))
+            return await self._answer_batch(body.statements, need_of(body), form)
         assert body.query is not None
         statement, need = await self._parse(await bound(body.query, body.params)), need_of(body)
         if statement.kind is Kind.READ:
             leave, (result,) = await self._read([statement.text], need)
-            return read_answer(result, leave)
+            return read_answer(result, leave, form)
         check_is_strong(need)
         answer = await self._completed(self._send([statement], [None]))
         if isinstance(answer, Refuse):
@@ -160,7 +162,7 @@ class QueryEndpoint:
 
     # ------------------------------------------------------------------------------------------ batches
 
-    async def _answer_batch(self, asked: list[BatchStatement], need: ReadNeed) -> Answer:
+    async def _answer_batch(self, asked: list[BatchStatement], need: ReadNeed, form: RowFormat) -> Answer:
         if not 0 < len(asked) <= self._statements_max:
             raise errors.bad_request(
                 422, f"a batch has 1 to {self._statements_max} statements, and this one {len(asked)}"
@@ -172,7 +174,8 @@ class QueryEndpoint:
             await pace.pause()
         expected = [each.expected_rows for each in asked]
         if all(statement.kind is Kind.READ for statement in statements):
-            return await self._read_batch(statements, expected, need)
+            leave, results = await self._read_batch(statements, expected, need)
+            return read_batch_answer(results, leave, form)
         check_is_strong(need)
         for index, statement in enumerate(statements):
             with blaming(index):
@@ -181,15 +184,17 @@ class QueryEndpoint:
         if isinstance(answer, Refuse):
             with blaming(answer.error.statement):
                 raise rejected(answer.error)
-        return batch_answer(answer)
+        return batch_answer(answer, form)
 
-    async def _read_batch(self, statements: list[Statement], expected: list[int | None], need: ReadNeed) -> Answer:
+    async def _read_batch(
+        self, statements: list[Statement], expected: list[int | None], need: ReadNeed
+    ) -> tuple[ReadAllowed, list[StatementResult]]:
         leave, results = await self._read([statement.text for statement in statements], need)
         for index, (result, count) in enumerate(zip(results, expected, strict=True)):
             if count not in (None, len(result.rows)):
                 with blaming(index):
                     raise errors.unmet(f"it found {len(result.rows)} rows, and {count} are expected")
-        return read_batch_answer(results, leave)
+        return leave, results
 
     # ------------------------------------------------------------------------------------------ writes
 

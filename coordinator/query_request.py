@@ -8,6 +8,7 @@ import msgspec
 from errors import QueryError
 from long_work import in_steps
 from query_answers import refused
+from result_rows import RowFormat
 
 from replication.state import MILLISECOND_NS
 from replication.values import STRONG, ReadLevel, ReadNeed
@@ -33,13 +34,14 @@ class BatchStatement(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class QueryBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Either a query, or statements; and what reads need."""
+    """Either a query, or statements; and what reads need, and how their rows are to look."""
 
     query: str | None = None
     params: list[Any] | dict[str, Any] | None = None
     statements: list[BatchStatement] | None = None
     level: ReadLevel | None = None
     max_staleness_ms: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] | None = None
+    format: RowFormat | None = None
     after_timestamp: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] | None = None
 
 

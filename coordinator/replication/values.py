@@ -107,7 +107,7 @@ class ResultSet(Value, frozen=True):
     """What a read found."""
 
     columns: tuple[Any, ...]
-    """DB-API descriptions."""
+    """As the adapter has them (mysql_session.Column)."""
     rows: tuple[tuple[Any, ...], ...]
 
 

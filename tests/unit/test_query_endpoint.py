@@ -12,20 +12,17 @@ from typing import Any, cast
 import pytest
 from driver import Driver
 from errors import QueryError
-from hypothesis import given
-from hypothesis import strategies as st
-from query_answers import TIME_TYPE, rows_as_objects, time_text
 from query_endpoint import QueryEndpoint
 from query_request import LONG_TEXT_CHARS, body_of, bound
 
-from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
+from adapters.mysql_session import Column, ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse, Stale
 from replication.values import STRONG, Executed, ReadLevel, ReadNeed, Refusal, Rejected, RequestStatement, ResultSet
 from statements.schema_catalogue import Catalogue, ColumnFacts, Table, UniqueKey
 
-LONGLONG, STRING, BLOB, DATETIME, DECIMAL = 8, 253, 252, 12, 246
+LONGLONG, STRING, BLOB, DATETIME, DECIMAL, TIME = 8, 253, 252, 12, 246, 11
 STATEMENTS_MAX = 5
 
 
@@ -165,7 +162,7 @@ async def answer_to(result: StatementResult) -> str:
 
 def one_row(**values: tuple[int, object]) -> StatementResult:
     """A result of one row; each column with its type code and value."""
-    columns = [(name, code) for name, (code, _) in values.items()]
+    columns = [Column(name, code) for name, (code, _) in values.items()]
     return StatementResult(1, 0, columns, [tuple(value for _, value in values.values())])
 
 
@@ -188,8 +185,8 @@ def one_row(**values: tuple[int, object]) -> StatementResult:
         (DATETIME, datetime(2025, 11, 23, 16, 30, 0, 1), '"2025-11-23T16:30:00.000001"'),
         (DATETIME, datetime(2025, 11, 23, 16, 30, 0, 500_000), '"2025-11-23T16:30:00.500000"'),
         (10, date(2025, 1, 2), '"2025-01-02"'),
-        (TIME_TYPE, timedelta(hours=1), '"01:00:00"'),
-        (TIME_TYPE, None, "null"),
+        (TIME, timedelta(hours=1), '"01:00:00"'),
+        (TIME, None, "null"),
         (STRING, 'größe ✓ 😀 "quoted"\n', '"größe ✓ 😀 \\"quoted\\"\\n"'),
         (STRING, "", '""'),
         (BLOB, b"\x00\xffabc", f'"{base64.b64encode(bytes([0, 255]) + b"abc").decode()}"'),
@@ -211,60 +208,6 @@ async def test_an_answer_names_the_node_and_how_far_it_is() -> None:
         "applied_timestamp": 77,
         "staleness_ms": 0,
     }
-
-
-def test_rows_are_objects_by_the_columns_names_in_their_order() -> None:
-    columns = [("b", LONGLONG), ("a", LONGLONG)]
-    rows = rows_as_objects(StatementResult(2, 0, columns, [(1, 2), (3, 4)]))
-    assert [list(row.items()) for row in rows] == [[("b", 1), ("a", 2)], [("b", 3), ("a", 4)]]
-
-
-def test_of_two_columns_with_one_name_the_last_counts() -> None:
-    assert rows_as_objects(StatementResult(1, 0, [("a", 8), ("a", 8)], [(1, 2)])) == [{"a": 2}]
-
-
-@pytest.mark.parametrize("columns", [None, [("a", LONGLONG)], [("a", TIME_TYPE)]])
-def test_no_rows_are_no_objects(columns: object) -> None:
-    assert rows_as_objects(StatementResult(0, 0, columns, ())) == []
-
-
-def test_only_columns_of_type_time_are_written_as_times() -> None:
-    half = timedelta(minutes=30)
-    columns = [("t", TIME_TYPE), ("other", STRING), ("u", TIME_TYPE)]
-    rows = rows_as_objects(StatementResult(2, 0, columns, [(half, half, None), ("00:00:01", 1, -half)]))
-    assert rows == [{"t": "00:30:00", "other": half, "u": None}, {"t": "00:00:01", "other": 1, "u": "-00:30:00"}]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (timedelta(0), "00:00:00"),
-        (timedelta(seconds=59), "00:00:59"),
-        (timedelta(hours=23, minutes=59, seconds=59, microseconds=999_999), "23:59:59.999999"),
-        (timedelta(hours=24), "24:00:00"),
-        (timedelta(hours=838, minutes=59, seconds=59), "838:59:59"),
-        (-timedelta(hours=838, minutes=59, seconds=59), "-838:59:59"),
-        (-timedelta(microseconds=1), "-00:00:00.000001"),
-        (-timedelta(seconds=1, microseconds=500_000), "-00:00:01.500000"),
-        (timedelta(microseconds=10), "00:00:00.000010"),
-    ],
-)
-def test_a_time_is_written_as_mysql_writes_it(value: timedelta, text: str) -> None:
-    assert time_text(value) == text
-
-
-@pytest.mark.parametrize("value", [None, "25:61:61", 5])
-def test_what_is_no_time_is_left_as_it_is(value: object) -> None:
-    assert time_text(value) is value
-
-
-@given(total_us=st.integers(-3_020_399_999_999, 3_020_399_999_999))
-def test_a_time_reads_back_as_what_it_was(total_us: int) -> None:
-    text = cast(str, time_text(timedelta(microseconds=total_us)))
-    hours, minutes, seconds = text.lstrip("-").split(":")
-    assert (int(minutes) < 60, float(seconds) < 60, len(minutes), len(seconds) in (2, 9)) == (True, True, 2, True)
-    read_us = (int(hours) * 60 + int(minutes)) * 60_000_000 + int(Decimal(seconds) * 1_000_000)
-    assert (-read_us if text.startswith("-") else read_us) == total_us
 
 
 # ------------------------------------------------------------------------------------------ requests
@@ -409,6 +352,27 @@ async def test_what_a_read_needs_is_asked_of_the_protocol(asked: dict[str, Any],
     assert driver.needs == [need, need]
 
 
+async def test_rows_look_as_the_request_wants_them_in_a_batch_too() -> None:
+    wanted = {"format": {"rows": "arrays", "integers": "text"}}
+    one = json.dumps({"query": "SELECT 1", **wanted}).encode()
+    answer = await endpoint_of(StubDriver(), StubReader(one_row(a=(LONGLONG, 2**63 - 1)))).answer(one)
+    rows = {"columns": [{"name": "a", "type": "BIGINT"}], "data": [[str(2**63 - 1)]]}
+    assert {name: answer[name] for name in rows} == rows
+    driver = StubDriver()
+    results = (Executed(1, 0), Executed(1, 0, ResultSet((Column("a", LONGLONG),), ((2**63 - 1,),))))
+    driver.write_answer = Acknowledge(1, 5, results, "replica-2", ("replica-1", "replica-3"), 2)
+    several = json.dumps({"statements": [{"query": "DELETE FROM t"}, {"query": "SELECT 1"}], **wanted}).encode()
+    batch = await endpoint_of(driver).answer(several)
+    assert cast(list[Any], batch["results"])[1] == {"rows_affected": 1, **rows}
+
+
+@pytest.mark.parametrize("form", [{"rows": "tables"}, {"integers": 1}, {"row": "arrays"}, "arrays", {"columns": "yes"}])
+async def test_a_format_that_is_none_is_refused(form: object) -> None:
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(StubDriver()).answer(json.dumps({"query": "SELECT 1", "format": form}).encode())
+    assert (refused.value.status, refused.value.kind) == (422, "bad_request")
+
+
 @pytest.mark.parametrize(
     "asked",
     [
@@ -445,7 +409,7 @@ def batch_body(*statements: str | dict[str, Any]) -> bytes:
 
 async def test_a_batch_is_one_request_and_is_told_what_each_statement_did() -> None:
     driver = StubDriver()
-    found = ResultSet((("a", LONGLONG),), ((7,),))
+    found = ResultSet((Column("a", LONGLONG),), ((7,),))
     results = (Executed(1, 9), Executed(1, 0, found), Executed(3, 0))
     driver.write_answer = Acknowledge(1, 5, results, "replica-2", ("replica-1", "replica-3"), 2)
     update = {"query": "UPDATE t SET a = ? WHERE b = ?", "params": ["it's", 2]}
