@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import coordinator_points as points
 import crash_point
@@ -22,7 +22,7 @@ from crash_point import ConnectionCut
 from draining import Draining
 from driver import Driver
 from errors import QueryError, bad_request
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from query_contract import (
@@ -35,6 +35,7 @@ from query_contract import (
     QueryRequest,
     ReadAnswer,
     ReadBatchAnswer,
+    ReadyAnswer,
     StatusAnswer,
     SwitchoverAnswer,
     SwitchoverRequest,
@@ -221,11 +222,17 @@ class Coordinator:
             last=last,
         )
 
-    def health(self) -> HealthAnswer:
-        reason = status_view.why_not_writable(self.replicator)
+    def why_not_ready(self, purpose: Literal["write", "read"]) -> str:
+        """Empty: one can be answered now."""
         stale_s = (time.monotonic_ns() - self.driver.stepped_at_ns) / 1e9
         if stale_s > LOOP_STALE_S:
-            reason = f"the protocol took no step for {stale_s:.0f} s"
+            return f"the protocol took no step for {stale_s:.0f} s"
+        if purpose == "read":
+            return status_view.why_not_readable(self.replicator)
+        return status_view.why_not_writable(self.replicator)
+
+    def health(self) -> HealthAnswer:
+        reason = self.why_not_ready("write")
         status: Literal["ok", "unavailable"] = "unavailable" if reason else "ok"
         return HealthAnswer(
             status=status, service="coordinator", can_write=not reason, reason=reason or "writes are taken"
@@ -300,6 +307,14 @@ def create_api(coordinator_of: Any) -> FastAPI:
     async def health() -> JSONResponse:
         answer = coordinator_of().health()
         return JSONResponse(answer.model_dump(), status_code=200 if answer.can_write else 503)
+
+    @api.get("/ready", response_model=ReadyAnswer, responses={422: {"model": ErrorAnswer}, 503: {"model": ReadyAnswer}})
+    async def ready(purpose: Annotated[Literal["write", "read"], Query(alias="for")] = "write") -> JSONResponse:
+        """Whether a write (or a strong read) sent now would be answered at once."""
+        coordinator: Coordinator = coordinator_of()
+        reason = coordinator.why_not_ready(purpose)
+        answer = ReadyAnswer(ready=not reason, service="coordinator", reason=reason or f"a {purpose} is taken")
+        return JSONResponse(answer.model_dump(), status_code=503 if reason else 200)
 
     @api.exception_handler(404)
     @api.exception_handler(405)

@@ -1,4 +1,4 @@
-"""What `POST /query`, `/explain-replication`, `/status` and `/health` of the coordinator are asked and what they answer."""
+"""What `/query`, `/explain-replication`, `/status`, `/health` and `/ready` of the coordinator are asked and what they answer."""
 
 from typing import Any, Literal
 
@@ -195,6 +195,7 @@ class ErrorDetail(BaseModel):
     errno: int | None
     sqlstate: str | None
     statement_index: int | None = Field(description="Which statement of a batch is to blame, from 0")
+    hint: str | None = Field(description="What to do, where the message says only what is wrong")
 
 
 class ErrorAnswer(BaseModel):
@@ -280,4 +281,12 @@ class HealthAnswer(BaseModel):
     status: Literal["ok", "unavailable"]
     service: Literal["coordinator"]
     can_write: bool
+    reason: str
+
+
+class ReadyAnswer(BaseModel):
+    """Whether a write, or a strong read, can be answered now; `reason` says what is missing."""
+
+    ready: bool
+    service: Literal["coordinator"]
     reason: str

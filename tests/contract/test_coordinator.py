@@ -19,6 +19,7 @@ from query_contract import (
     HealthAnswer,
     ReadAnswer,
     ReadBatchAnswer,
+    ReadyAnswer,
     StatusAnswer,
     WriteAnswer,
 )
@@ -124,6 +125,15 @@ async def test_health_says_that_writes_are_taken(client: httpx.AsyncClient) -> N
     assert response.status_code == 200
     body = checked(response, HealthAnswer)
     assert body == {"status": "ok", "service": "coordinator", "can_write": True, "reason": "writes are taken"}
+
+
+async def test_ready_says_that_a_write_and_a_read_are_taken(client: httpx.AsyncClient) -> None:
+    for asked, purpose in (("/ready", "write"), ("/ready?for=write", "write"), ("/ready?for=read", "read")):
+        response = await client.get(asked)
+        assert response.status_code == 200
+        told = {"ready": True, "service": "coordinator", "reason": f"a {purpose} is taken"}
+        assert checked(response, ReadyAnswer) == told
+    assert error_in(await client.get("/ready?for=lunch"))[:2] == (422, "bad_request")
 
 
 async def test_a_strong_read_sees_every_write_that_was_acknowledged_before_it(client: httpx.AsyncClient) -> None:
@@ -485,6 +495,9 @@ async def test_without_a_quorum_health_and_writes_say_503_and_what_is_missing(cl
         assert status["replicas"] == ["replica-1", "replica-2", "replica-3"]
         assert "quorum" in status["waits_for"]
         assert (await client.get("/health")).json()["reason"] == status["waits_for"]
+        for purpose in ("write", "read"):
+            response = await client.get("/ready", params={"for": purpose})
+            assert (response.status_code, response.json()["reason"]) == (503, status["waits_for"])
 
 
 async def test_a_quorum_that_is_lost_and_comes_back_is_seen_in_health(
@@ -561,6 +574,8 @@ async def test_without_timestamps_writes_fail_clearly_and_reads_go_on(cluster: I
     async with cluster.run(wait=False, REQUEST_DEADLINE_MS="200") as client:
         await until_status(client, lambda status: status["waits_for"] == "the timestamp service")
         assert (await until_health(client, 503))["reason"] == "the timestamp service"
+        assert (await client.get("/ready")).status_code == 503
+        assert (await client.get("/ready?for=read")).status_code == 200, "a read needs no timestamp"
         assert error_in(await query(client, INSERT)) == (503, "unavailable", False, None, None)
         assert (await query(client, SELECT)).status_code == 200
         status = checked(await client.get("/status"), StatusAnswer)
@@ -587,6 +602,7 @@ async def test_a_coordinator_that_was_deposed_says_so_and_commits_nothing(
     for name, node in cluster.nodes.items():
         node.model.carry_out(Fence(name, 0, 99, "another"), "another")
     assert (await until_health(client, 503))["reason"] == "another coordinator has taken over"
+    assert (await client.get("/ready?for=read")).json()["reason"] == "another coordinator has taken over"
     for sql in ("INSERT INTO users (name) VALUES ('Bob')", SELECT):
         response = await query(client, sql)
         assert error_in(response) == (503, "unavailable", False, None, None)
