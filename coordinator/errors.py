@@ -135,6 +135,12 @@ def unavailable(reason: str, committed: Committed, errno: int | None = None, sql
     )
 
 
+def overloaded(reason: str) -> QueryError:
+    """There is no room for the request."""
+    hint = "nothing was changed: send it again in a moment, and fewer at once"
+    return QueryError(429, "overloaded", f"{reason}; {hint}", retry_after_s=1, hint=hint)
+
+
 def stopping() -> QueryError:
     """What comes while the coordinator answers its last requests."""
     reason = "this coordinator is being stopped and takes no more requests; nothing was changed, so send it again in a moment"

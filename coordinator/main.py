@@ -17,6 +17,7 @@ import crash_point
 import errors
 import msgspec
 import status_view
+from admission import Admission
 from config import CoordinatorSettings
 from crash_point import ConnectionCut
 from draining import Draining
@@ -146,6 +147,7 @@ class Coordinator:
             self.driver,
             self.readers,
             self.schema,
+            Admission(settings.requests_max, settings.request_bytes_max),
             settings.body_bytes_max,
             settings.batch_statements_max,
             settings.request_deadline_ms,
@@ -245,7 +247,7 @@ def create_api(coordinator_of: Any) -> FastAPI:
         title="Distributed MySQL coordinator", description=__doc__, lifespan=lifespan, version="0.1.0", redoc_url=None
     )
     errors: dict[int | str, dict[str, Any]]
-    errors = {status: {"model": ErrorAnswer} for status in (400, 403, 409, 413, 422, 503, 504)}
+    errors = {status: {"model": ErrorAnswer} for status in (400, 403, 409, 413, 422, 429, 503, 504)}
 
     @api.post("/query", response_model=WriteAnswer | ReadAnswer | BatchAnswer | ReadBatchAnswer, responses=errors)
     async def query(request: QueryRequest | BatchRequest) -> Response:
@@ -254,7 +256,7 @@ def create_api(coordinator_of: Any) -> FastAPI:
         """
         raise NotImplementedError("POST /query is answered by QueryEndpoint")
 
-    explained: dict[int | str, dict[str, Any]] = {status: errors[status] for status in (400, 413, 422, 503)}
+    explained: dict[int | str, dict[str, Any]] = {status: errors[status] for status in (400, 413, 422, 429, 503)}
 
     @api.post(EXPLAIN_PATH, response_model=ExplainAnswer, responses=explained)
     async def explain(request: QueryRequest) -> Response:

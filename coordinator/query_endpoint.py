@@ -18,6 +18,7 @@ from typing import Any
 
 import errors
 import msgspec
+from admission import Admission, Visit
 from driver import Driver
 from errors import QueryError
 from long_work import Pauses, in_steps
@@ -72,6 +73,7 @@ class QueryEndpoint:
         driver: Driver,
         readers: dict[str, NodeReader],
         schema: SchemaReader,
+        admission: Admission,
         body_bytes_max: int,
         statements_max: int,
         deadline_ms: int,
@@ -80,6 +82,7 @@ class QueryEndpoint:
         self._readers = readers
         self._schema = schema
         self._schema_changes = asyncio.Lock()
+        self._admission = admission
         self._body_bytes_max = body_bytes_max
         self._statements_max = statements_max
         self._deadline_ns = deadline_ms * 1_000_000
@@ -88,7 +91,8 @@ class QueryEndpoint:
         """The ASGI door."""
         answer = self.explain if scope["path"] == EXPLAIN_PATH else self.answer
         try:
-            status, headers, body = 200, [], await answer(await self._body(receive))
+            with self._admission.visit() as visit:
+                status, headers, body = 200, [], await answer(await self._body(receive, visit))
         except QueryError as error:
             status, headers, body = error.status, _error_headers(error), error.body()
         except asyncio.CancelledError:
@@ -100,13 +104,14 @@ class QueryEndpoint:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _body(self, receive: Receive, visit: Visit) -> bytes:
         body = b""
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise errors.bad_request(400, "the client went away before its request was complete")
             part: bytes = message.get("body", b"")
+            visit.take(len(part))
             body += part
             if len(body) > self._body_bytes_max:
                 raise errors.bad_request(

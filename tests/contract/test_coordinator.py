@@ -64,7 +64,7 @@ def error_in(response: httpx.Response) -> tuple[int, str, object, int | None, st
     body = checked(response, ErrorAnswer)
     assert body["success"] is False
     assert len(body["message"]) > 10
-    assert ("retry-after" in response.headers) == (response.status_code == 503)
+    assert ("retry-after" in response.headers) == (response.status_code in (429, 503))
     detail = body["error"]
     return response.status_code, detail["kind"], body["committed"], detail["errno"], detail["sqlstate"]
 
@@ -648,7 +648,7 @@ async def test_openapi_describes_the_routes_and_all_answers_of_a_query(client: h
     responses = {status: each["content"]["application/json"]["schema"] for status, each in post["responses"].items()}
     answers = [each["$ref"].rpartition("/")[2] for each in responses.pop("200")["anyOf"]]
     assert answers == ["WriteAnswer", "ReadAnswer", "BatchAnswer", "ReadBatchAnswer"]
-    assert set(responses) == {"400", "403", "409", "413", "422", "503", "504"}
+    assert set(responses) == {"400", "403", "409", "413", "422", "429", "503", "504"}
     assert {schema["$ref"] for schema in responses.values()} == {"#/components/schemas/ErrorAnswer"}
     assert (await client.get("/docs")).status_code == 200
 

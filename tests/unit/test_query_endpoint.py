@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 import pytest
+from admission import Admission
 from driver import Driver
 from errors import QueryError
 from query_endpoint import QueryEndpoint
@@ -123,11 +124,23 @@ class StubReader:
 
 
 def endpoint_of(
-    driver: StubDriver, reader: StubReader | None = None, deadline_ms: int = 1000, schema: StubSchema | None = None
+    driver: StubDriver,
+    reader: StubReader | None = None,
+    deadline_ms: int = 1000,
+    schema: StubSchema | None = None,
+    room: Admission | None = None,
 ) -> QueryEndpoint:
     readers = cast(dict[str, NodeReader], {"replica-1": reader or StubReader()})
     schema_reader = cast(SchemaReader, schema or StubSchema())
-    return QueryEndpoint(cast(Driver, driver), readers, schema_reader, 1 << 20, STATEMENTS_MAX, deadline_ms)
+    return QueryEndpoint(
+        cast(Driver, driver),
+        readers,
+        schema_reader,
+        room or Admission(9, 1 << 22),
+        1 << 20,
+        STATEMENTS_MAX,
+        deadline_ms,
+    )
 
 
 def query_body(sql: str) -> bytes:
@@ -676,3 +689,41 @@ async def test_what_the_server_waits_for_no_longer_is_answered_with_what_is_know
     answer = json.loads(sent[1]["body"])
     assert (sent[0]["status"], answer["committed"], answer["error"]["kind"]) == (503, committed, "unavailable")
     assert (b"retry-after", b"1") in sent[0]["headers"]
+
+
+# ------------------------------------------------------------------------------------------ how much is held
+
+
+async def hanging(
+    endpoint: QueryEndpoint, *messages: dict[str, Any]
+) -> asyncio.Task[tuple[int, dict[bytes, bytes], bytes]]:
+    task = asyncio.create_task(over_asgi(endpoint, *messages))
+    await asyncio.sleep(0.01)  # it gets as far as it can
+    return task
+
+
+async def test_more_requests_than_there_is_room_for_are_told_so_and_those_that_are_in_stay() -> None:
+    room = Admission(2, 1 << 20)
+    endpoint = endpoint_of(HangingDriver(), room=room)
+    whole = {"type": "http.request", "body": query_body("SELECT 1")}
+    inside = [await hanging(endpoint, whole) for _ in range(2)]
+    status, headers, body = await over_asgi(endpoint, whole)
+    answer = json.loads(body)
+    assert (status, answer["error"]["kind"], answer["committed"]) == (429, "overloaded", False)
+    assert headers[b"retry-after"] == b"1"
+    assert not any(task.done() for task in inside)
+    for task in inside:
+        task.cancel()
+        assert (await task)[0] == 503
+    assert (room.requests, room.bytes) == (0, 0)
+
+
+async def test_bytes_are_counted_as_they_come_and_given_back() -> None:
+    room = Admission(9, 1000)
+    endpoint = endpoint_of(StubDriver(), StubReader(one_row(a=(LONGLONG, 1))), room=room)
+    part = {"type": "http.request", "body": b" " * 600, "more_body": True}
+    status, _, body = await over_asgi(endpoint, part, part)
+    assert (status, json.loads(body)["error"]["kind"]) == (429, "overloaded")
+    assert (room.requests, room.bytes) == (0, 0)
+    status, *_ = await over_asgi(endpoint, part, {"type": "http.request", "body": query_body("SELECT 1")})
+    assert status == 200
