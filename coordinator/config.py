@@ -40,6 +40,9 @@ class CoordinatorSettings(BaseSettings):
     batch_statements_max: int = Field(default=1_000, ge=1)
     """Statements of one request."""
     body_bytes_max: int = Field(default=2 << 20, ge=1024)
+    requests_max: int = Field(default=10_000, ge=1)
+    """Requests, and bytes of them, that are under way at once; more are told so (429)."""
+    request_bytes_max: int = Field(default=256 << 20, ge=1024)
     pending_writes_max: int = Field(default=10_000, ge=1)
     reader_connections_max: int = Field(default=16, ge=1)
     """Connections for users' SELECTs, a node."""

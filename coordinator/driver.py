@@ -52,7 +52,7 @@ from replication.events import (
 from replication.replicator import Replicator
 from replication.replies import Reply
 from replication.state import MILLISECOND_NS, Phase
-from replication.values import Certainty, Request, RequestStatement
+from replication.values import Certainty, ReadNeed, Request, RequestStatement
 
 log = logging.getLogger("coordinator")
 
@@ -126,13 +126,13 @@ class Driver:
         finally:
             self._waiting.pop(request.request_id, None)
 
-    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
-        """Resolves when a strong read may run, and where. Follow it with `read_finished`."""
+    async def read_leave(self, deadline_ns: int, need: ReadNeed) -> ReadAllowed | ReadRefused:
+        """Resolves when the read may run, and where. Follow it with `read_finished`."""
         self._last_id += 1
         read_id = self._last_id
         future: asyncio.Future[ReadAllowed | ReadRefused]
         future = self._readers[read_id] = asyncio.get_running_loop().create_future()
-        self.dispatch(ReadArrived(read_id, deadline_ns))
+        self.dispatch(ReadArrived(read_id, deadline_ns, need))
         try:
             return await future
         finally:

@@ -13,6 +13,36 @@ CONFLICT_CLASS = "23"
 DENIED_ERRNOS = frozenset({1044, 1045, 1142, 1143, 1227, 1370})
 TOO_LARGE_ERRNOS = frozenset({1153, 1301})
 TIMED_OUT_ERRNO = 3024
+CHECK_VIOLATED_ERRNO = 3819
+"""Its SQLSTATE says nothing."""
+
+
+REPEAT = "nothing was changed, so it can be sent again; GET /status says what is missing"
+LOOK = "look before you repeat it"
+_VALUE = "send a value that fits the column: SHOW CREATE TABLE says what it takes"
+_HINTS = {
+    1048: "give the column a value, or allow NULL in it",
+    1049: "SHOW DATABASES lists the databases",
+    1054: "SHOW COLUMNS FROM the table lists its columns",
+    1062: "choose another key, or write INSERT … ON DUPLICATE KEY UPDATE",
+    1064: "look at the place that the message quotes",
+    1136: "name the columns, and give each of them one value",
+    1146: "SHOW TABLES lists the tables",
+    1242: "make the subquery give one row, or compare with IN",
+    1264: _VALUE,
+    1265: _VALUE,
+    1292: _VALUE,
+    1364: "name the column and give it a value, or a default",
+    1365: "leave the rows out in which the divisor is 0",
+    1366: _VALUE,
+    1406: _VALUE,
+    1451: "remove the rows that refer to it first",
+    1452: "insert the row that it refers to first",
+    1690: "keep the result within the type's range, or CAST to a larger one",
+    CHECK_VIOLATED_ERRNO: "send a value that meets the check: SHOW CREATE TABLE says it",
+    TIMED_OUT_ERRNO: "make it smaller, or add an index",
+}
+"""What to do, where MySQL's message only says what is wrong."""
 
 
 class QueryError(Exception):
@@ -29,6 +59,7 @@ class QueryError(Exception):
         sqlstate: str | None = None,
         retry_after_s: int | None = None,
         statement_index: int | None = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -38,6 +69,8 @@ class QueryError(Exception):
         self.errno = errno
         self.sqlstate = sqlstate
         self.retry_after_s = retry_after_s
+        self.hint = hint or _HINTS.get(errno or 0)
+        """What to do; None: the message says it."""
         self.statement_index = statement_index
         """Which statement of a batch is to blame; None: it was no batch, or none is."""
 
@@ -51,6 +84,7 @@ class QueryError(Exception):
                 "errno": self.errno,
                 "sqlstate": self.sqlstate,
                 "statement_index": self.statement_index,
+                "hint": self.hint,
             },
         }
 
@@ -70,14 +104,12 @@ def refused(reason: str, errno: int | None, sqlstate: str | None) -> QueryError:
 
 def rejected(errno: int, sqlstate: str, message: str) -> QueryError:
     """MySQL's own word about the statement."""
-    if sqlstate.startswith(CONFLICT_CLASS):
+    if sqlstate.startswith(CONFLICT_CLASS) or errno == CHECK_VIOLATED_ERRNO:
         return QueryError(409, "constraint", message, errno=errno, sqlstate=sqlstate)
     if errno in DENIED_ERRNOS:
         return QueryError(403, "denied", message, errno=errno, sqlstate=sqlstate)
     if errno == TIMED_OUT_ERRNO:
-        return QueryError(
-            504, "timed_out", f"{message}: make it smaller or add an index", errno=errno, sqlstate=sqlstate
-        )
+        return QueryError(504, "timed_out", message, errno=errno, sqlstate=sqlstate)
     kind = "syntax" if errno == 1064 else "statement"
     return QueryError(400, kind, message, errno=errno, sqlstate=sqlstate)
 
@@ -89,14 +121,24 @@ def unmet(message: str) -> QueryError:
 
 def unavailable(reason: str, committed: Committed, errno: int | None = None, sqlstate: str | None = None) -> QueryError:
     """The cluster cannot do it now, or cannot tell whether it did."""
-    advice = (
-        "; look before you repeat it"
-        if committed == "unknown"
-        else "; nothing was changed, so it can be sent again; GET /status says what is missing"
-    )
+    hint = LOOK if committed == "unknown" else REPEAT
+    message = f"{reason}; {hint}"
     return QueryError(
-        503, "unavailable", reason + advice, committed=committed, errno=errno, sqlstate=sqlstate, retry_after_s=1
+        503,
+        "unavailable",
+        message,
+        committed=committed,
+        errno=errno,
+        sqlstate=sqlstate,
+        retry_after_s=1,
+        hint=hint,
     )
+
+
+def overloaded(reason: str) -> QueryError:
+    """There is no room for the request."""
+    hint = "nothing was changed: send it again in a moment, and fewer at once"
+    return QueryError(429, "overloaded", f"{reason}; {hint}", retry_after_s=1, hint=hint)
 
 
 def stopping() -> QueryError:
@@ -107,6 +149,6 @@ def stopping() -> QueryError:
 
 def cut_off(committed: Committed) -> QueryError:
     """What could not be waited for when the coordinator was stopped."""
-    advice = "look before you repeat it" if committed == "unknown" else "nothing was changed, so it can be sent again"
+    advice = LOOK if committed == "unknown" else "nothing was changed, so it can be sent again"
     reason = f"the coordinator was stopped before this had ended; {advice}"
     return QueryError(503, "unavailable", reason, committed=committed, retry_after_s=1)

@@ -10,19 +10,20 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import coordinator_points as points
 import crash_point
 import errors
 import msgspec
 import status_view
+from admission import Admission
 from config import CoordinatorSettings
 from crash_point import ConnectionCut
 from draining import Draining
 from driver import Driver
 from errors import QueryError, bad_request
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from query_contract import (
@@ -35,6 +36,7 @@ from query_contract import (
     QueryRequest,
     ReadAnswer,
     ReadBatchAnswer,
+    ReadyAnswer,
     StatusAnswer,
     SwitchoverAnswer,
     SwitchoverRequest,
@@ -145,6 +147,7 @@ class Coordinator:
             self.driver,
             self.readers,
             self.schema,
+            Admission(settings.requests_max, settings.request_bytes_max),
             settings.body_bytes_max,
             settings.batch_statements_max,
             settings.request_deadline_ms,
@@ -221,11 +224,17 @@ class Coordinator:
             last=last,
         )
 
-    def health(self) -> HealthAnswer:
-        reason = status_view.why_not_writable(self.replicator)
+    def why_not_ready(self, purpose: Literal["write", "read"]) -> str:
+        """Empty: one can be answered now."""
         stale_s = (time.monotonic_ns() - self.driver.stepped_at_ns) / 1e9
         if stale_s > LOOP_STALE_S:
-            reason = f"the protocol took no step for {stale_s:.0f} s"
+            return f"the protocol took no step for {stale_s:.0f} s"
+        if purpose == "read":
+            return status_view.why_not_readable(self.replicator)
+        return status_view.why_not_writable(self.replicator)
+
+    def health(self) -> HealthAnswer:
+        reason = self.why_not_ready("write")
         status: Literal["ok", "unavailable"] = "unavailable" if reason else "ok"
         return HealthAnswer(
             status=status, service="coordinator", can_write=not reason, reason=reason or "writes are taken"
@@ -238,7 +247,7 @@ def create_api(coordinator_of: Any) -> FastAPI:
         title="Distributed MySQL coordinator", description=__doc__, lifespan=lifespan, version="0.1.0", redoc_url=None
     )
     errors: dict[int | str, dict[str, Any]]
-    errors = {status: {"model": ErrorAnswer} for status in (400, 403, 409, 413, 422, 503, 504)}
+    errors = {status: {"model": ErrorAnswer} for status in (400, 403, 409, 413, 422, 429, 503, 504)}
 
     @api.post("/query", response_model=WriteAnswer | ReadAnswer | BatchAnswer | ReadBatchAnswer, responses=errors)
     async def query(request: QueryRequest | BatchRequest) -> Response:
@@ -247,7 +256,7 @@ def create_api(coordinator_of: Any) -> FastAPI:
         """
         raise NotImplementedError("POST /query is answered by QueryEndpoint")
 
-    explained: dict[int | str, dict[str, Any]] = {status: errors[status] for status in (400, 413, 422, 503)}
+    explained: dict[int | str, dict[str, Any]] = {status: errors[status] for status in (400, 413, 422, 429, 503)}
 
     @api.post(EXPLAIN_PATH, response_model=ExplainAnswer, responses=explained)
     async def explain(request: QueryRequest) -> Response:
@@ -300,6 +309,14 @@ def create_api(coordinator_of: Any) -> FastAPI:
     async def health() -> JSONResponse:
         answer = coordinator_of().health()
         return JSONResponse(answer.model_dump(), status_code=200 if answer.can_write else 503)
+
+    @api.get("/ready", response_model=ReadyAnswer, responses={422: {"model": ErrorAnswer}, 503: {"model": ReadyAnswer}})
+    async def ready(purpose: Annotated[Literal["write", "read"], Query(alias="for")] = "write") -> JSONResponse:
+        """Whether a write (or a strong read) sent now would be answered at once."""
+        coordinator: Coordinator = coordinator_of()
+        reason = coordinator.why_not_ready(purpose)
+        answer = ReadyAnswer(ready=not reason, service="coordinator", reason=reason or f"a {purpose} is taken")
+        return JSONResponse(answer.model_dump(), status_code=503 if reason else 200)
 
     @api.exception_handler(404)
     @api.exception_handler(405)

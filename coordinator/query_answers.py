@@ -1,30 +1,17 @@
 """What goes out at `POST /query` and `/explain-replication`: the bodies of answers, from what the cluster did. Pure."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, Protocol
 
 import errors
 from errors import QueryError
+from result_rows import RowFormat, Rows, rows_of
 
-from replication.effects import Acknowledge, Fail
+from replication.effects import Acknowledge, Fail, ReadAllowed
+from replication.state import MILLISECOND_NS
 from replication.values import Executed, Refusal, Rejected
 from statements.query_parser import Kind, Refused, Statement
 
-TIME_TYPE = 11
-"""MySQL's type code of TIME, which goes beyond 24 hours and has no JSON form of its own."""
-
 Answer = dict[str, object]
-
-
-class Rows(Protocol):
-    """A result set."""
-
-    @property
-    def columns(self) -> Any: ...
-
-    @property
-    def rows(self) -> Sequence[tuple[Any, ...]]: ...
 
 
 def write_answer(answer: Acknowledge) -> Answer:
@@ -42,7 +29,7 @@ def write_answer(answer: Acknowledge) -> Answer:
     }
 
 
-def batch_answer(answer: Acknowledge) -> Answer:
+def batch_answer(answer: Acknowledge, form: RowFormat) -> Answer:
     """Of several statements, at least one of them a write."""
     quorum = answer.quorum
     return {
@@ -50,46 +37,51 @@ def batch_answer(answer: Acknowledge) -> Answer:
         "message": f"Batch successful (timestamp: {answer.timestamp}, quorum: {len(quorum)}/{answer.quorum_size})",
         "timestamp": answer.timestamp,
         "rows_affected": sum(did.rows_affected for did in answer.results if did.found is None),
-        "results": [_result(did) for did in answer.results],
+        "results": [_result(did, form) for did in answer.results],
         "executed_on": answer.master,
         "quorum": quorum,
         "committed": True,
     }
 
 
-def _result(did: Executed) -> Answer:
+def _result(did: Executed, form: RowFormat) -> Answer:
     if did.found is not None:
-        return found(did.found)
+        return found(did.found, form)
     return {"rows_affected": did.rows_affected, "last_insert_id": did.insert_id}
 
 
-def found(result: Rows) -> Answer:
+def found(result: Rows, form: RowFormat) -> Answer:
     """What one read of a batch found."""
-    data = rows_as_objects(result)
-    return {"rows_affected": len(data), "data": data}
+    return {"rows_affected": len(result.rows), **rows_of(result, form)}
 
 
-def read_answer(result: Rows, node: str, applied_timestamp: int) -> Answer:
+def read_answer(result: Rows, leave: ReadAllowed, form: RowFormat) -> Answer:
     """Of one read."""
-    data = rows_as_objects(result)
     return {
         "success": True,
         "message": "Read successful",
-        "data": data,
-        "rows_affected": len(data),
-        "executed_on": node,
-        "applied_timestamp": applied_timestamp,
+        **rows_of(result, form),
+        "rows_affected": len(result.rows),
+        **_seen_at(leave),
     }
 
 
-def read_batch_answer(results: Sequence[Rows], node: str, applied_timestamp: int) -> Answer:
+def read_batch_answer(results: Sequence[Rows], leave: ReadAllowed, form: RowFormat) -> Answer:
     """Of several reads."""
     return {
         "success": True,
         "message": "Reads successful",
-        "results": [found(result) for result in results],
-        "executed_on": node,
-        "applied_timestamp": applied_timestamp,
+        "results": [found(result, form) for result in results],
+        **_seen_at(leave),
+    }
+
+
+def _seen_at(leave: ReadAllowed) -> Answer:
+    stale_ns = leave.staleness_ns
+    return {
+        "executed_on": leave.node,
+        "applied_timestamp": leave.applied_timestamp,
+        "staleness_ms": None if stale_ns is None else -(-stale_ns // MILLISECOND_NS),
     }
 
 
@@ -129,30 +121,3 @@ def explanation(statement: Statement | None, refusal: QueryError | None, replica
     if refusal is not None:
         told["refusal"] = {"reason": refusal.message, "errno": refusal.errno, "sqlstate": refusal.sqlstate}
     return told
-
-
-def rows_as_objects(result: Rows) -> list[dict[str, Any]]:
-    """Rows by column name; of columns with the same name the last counts (name them with AS)."""
-    columns = result.columns or ()
-    names = [column[0] for column in columns]
-    times = [place for place, column in enumerate(columns) if column[1] == TIME_TYPE]
-    if not times:
-        return [dict(zip(names, row, strict=True)) for row in result.rows]
-    rows = []
-    for row in result.rows:
-        values = list(row)
-        for place in times:
-            values[place] = time_text(values[place])
-        rows.append(dict(zip(names, values, strict=True)))
-    return rows
-
-
-def time_text(value: object) -> object:
-    """A TIME as MySQL writes it: [-]HH:MM:SS[.ffffff], hours up to 838."""
-    if not isinstance(value, timedelta):
-        return value
-    total_us = value // timedelta(microseconds=1)
-    sign, total_us = ("-", -total_us) if total_us < 0 else ("", total_us)
-    seconds, us = divmod(total_us, 1_000_000)
-    text = f"{sign}{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-    return f"{text}.{us:06d}" if us else text

@@ -1,11 +1,41 @@
-"""What `POST /query`, `/explain-replication`, `/status` and `/health` of the coordinator are asked and what they answer."""
+"""What `/query`, `/explain-replication`, `/status`, `/health` and `/ready` of the coordinator are asked and what they answer."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class QueryRequest(BaseModel):
+class RowFormat(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: Literal["objects", "arrays"] = Field(
+        default="objects", description="Arrays keep columns of the same name apart, and always come with `columns`"
+    )
+    columns: bool = Field(default=False, description="Names and MySQL types of the columns, too")
+    integers: Literal["numbers", "text"] = Field(
+        default="numbers",
+        description="How values of BIGINT and BIT columns are written; text, for clients whose numbers end at 2^53",
+    )
+
+
+class ReadNeeds(BaseModel):
+    """How new what reads see must be, and how their rows are to look."""
+
+    level: Literal["strong", "leader", "bounded", "any"] | None = Field(
+        default=None,
+        description="strong: every write acknowledged before; leader: the master's rows, without asking whether another has"
+        " taken over; bounded: see max_staleness_ms; any: any node's rows. Strong, if nothing is said",
+    )
+    max_staleness_ms: int | None = Field(
+        default=None, ge=0, description="Every write that was acknowledged so long ago is seen; level bounded"
+    )
+    format: RowFormat | None = None
+    after_timestamp: int | None = Field(
+        default=None, ge=0, description="The write with this timestamp is seen; at level any, if no other is named"
+    )
+
+
+class QueryRequest(ReadNeeds):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
@@ -14,6 +44,8 @@ class QueryRequest(BaseModel):
                 {"query": "SELECT * FROM users ORDER BY id DESC LIMIT 3"},
                 {"query": "SELECT * FROM users WHERE name = ? AND id < ?", "params": ["Alice", 100]},
                 {"query": "SELECT * FROM users WHERE name = :name", "params": {"name": "Alice"}},
+                {"query": "SELECT * FROM users", "level": "bounded", "max_staleness_ms": 1000},
+                {"query": "SELECT * FROM users", "after_timestamp": 5},
             ]
         },
     )
@@ -42,7 +74,7 @@ class BatchStatement(BaseModel):
     )
 
 
-class BatchRequest(BaseModel):
+class BatchRequest(ReadNeeds):
     """All statements take effect at one timestamp, or none does. Each sees what those before it did."""
 
     model_config = ConfigDict(
@@ -80,15 +112,27 @@ class WriteAnswer(BaseModel):
     committed: Literal[True]
 
 
+class ColumnView(BaseModel):
+    name: str
+    type: str = Field(examples=["BIGINT UNSIGNED"], description="As in CREATE TABLE, without lengths")
+
+
+Row = dict[str, Any] | list[Any]
+
+
 class ReadAnswer(BaseModel):
-    """The rows contain every write that was acknowledged before the request arrived."""
+    """The rows contain every write that was acknowledged `staleness_ms` before the request arrived."""
 
     success: Literal[True]
     message: str
-    data: list[dict[str, Any]]
+    columns: list[ColumnView] | None = None
+    data: list[Row]
     rows_affected: int
     executed_on: str
     applied_timestamp: int
+    staleness_ms: int | None = Field(
+        description="Every write acknowledged so long before the request is in the rows; null: nobody can tell"
+    )
 
 
 class StatementResult(BaseModel):
@@ -96,7 +140,8 @@ class StatementResult(BaseModel):
 
     rows_affected: int
     last_insert_id: int | None = None
-    data: list[dict[str, Any]] | None = None
+    columns: list[ColumnView] | None = None
+    data: list[Row] | None = None
 
 
 class BatchAnswer(BaseModel):
@@ -113,13 +158,16 @@ class BatchAnswer(BaseModel):
 
 
 class ReadBatchAnswer(BaseModel):
-    """A batch of reads only: all of them at one moment, which is not before any write that was acknowledged when it arrived."""
+    """A batch of reads only: all of them at one moment."""
 
     success: Literal[True]
     message: str
     results: list[StatementResult]
     executed_on: str
     applied_timestamp: int
+    staleness_ms: int | None = Field(
+        description="Every write acknowledged so long before the request is in the rows; null: nobody can tell"
+    )
 
 
 class Refusal(BaseModel):
@@ -147,6 +195,7 @@ class ErrorDetail(BaseModel):
     errno: int | None
     sqlstate: str | None
     statement_index: int | None = Field(description="Which statement of a batch is to blame, from 0")
+    hint: str | None = Field(description="What to do, where the message says only what is wrong")
 
 
 class ErrorAnswer(BaseModel):
@@ -232,4 +281,12 @@ class HealthAnswer(BaseModel):
     status: Literal["ok", "unavailable"]
     service: Literal["coordinator"]
     can_write: bool
+    reason: str
+
+
+class ReadyAnswer(BaseModel):
+    """Whether a write, or a strong read, can be answered now; `reason` says what is missing."""
+
+    ready: bool
+    service: Literal["coordinator"]
     reason: str

@@ -18,6 +18,7 @@ from typing import Any
 
 import errors
 import msgspec
+from admission import Admission, Visit
 from driver import Driver
 from errors import QueryError
 from long_work import Pauses, in_steps
@@ -33,14 +34,15 @@ from query_answers import (
     rejected,
     write_answer,
 )
-from query_request import LONG_TEXT_CHARS, BatchStatement, body_of, bound
+from query_request import LONG_TEXT_CHARS, BatchStatement, body_of, bound, need_of
+from result_rows import PLAIN, RowFormat
 
 from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from adapters.outcomes import DISTURBANCES
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse, Stale
-from replication.values import RequestStatement
+from replication.values import STRONG, ReadNeed, RequestStatement
 from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
 from statements.schema_judge import judge_in_steps
 from statements.schema_merging import may_merge
@@ -71,6 +73,7 @@ class QueryEndpoint:
         driver: Driver,
         readers: dict[str, NodeReader],
         schema: SchemaReader,
+        admission: Admission,
         body_bytes_max: int,
         statements_max: int,
         deadline_ms: int,
@@ -79,6 +82,7 @@ class QueryEndpoint:
         self._readers = readers
         self._schema = schema
         self._schema_changes = asyncio.Lock()
+        self._admission = admission
         self._body_bytes_max = body_bytes_max
         self._statements_max = statements_max
         self._deadline_ns = deadline_ms * 1_000_000
@@ -87,7 +91,8 @@ class QueryEndpoint:
         """The ASGI door."""
         answer = self.explain if scope["path"] == EXPLAIN_PATH else self.answer
         try:
-            status, headers, body = 200, [], await answer(await self._body(receive))
+            with self._admission.visit() as visit:
+                status, headers, body = 200, [], await answer(await self._body(receive, visit))
         except QueryError as error:
             status, headers, body = error.status, _error_headers(error), error.body()
         except asyncio.CancelledError:
@@ -99,13 +104,14 @@ class QueryEndpoint:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _body(self, receive: Receive, visit: Visit) -> bytes:
         body = b""
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise errors.bad_request(400, "the client went away before its request was complete")
             part: bytes = message.get("body", b"")
+            visit.take(len(part))
             body += part
             if len(body) > self._body_bytes_max:
                 raise errors.bad_request(
@@ -117,13 +123,15 @@ class QueryEndpoint:
     async def answer(self, data: bytes) -> Answer:
         """The body of a successful answer. Raises QueryError."""
         body = body_of(data)
+        form = body.format or PLAIN
         if body.statements is not None:
-            return await self._answer_batch(body.statements)
+            return await self._answer_batch(body.statements, need_of(body), form)
         assert body.query is not None
-        statement = await self._parse(await bound(body.query, body.params))
+        statement, need = await self._parse(await bound(body.query, body.params)), need_of(body)
         if statement.kind is Kind.READ:
-            leave, (result,) = await self._read([statement.text])
-            return read_answer(result, leave.node, leave.applied_timestamp)
+            leave, (result,) = await self._read([statement.text], need)
+            return read_answer(result, leave, form)
+        check_is_strong(need)
         answer = await self._completed(self._send([statement], [None]))
         if isinstance(answer, Refuse):
             raise rejected(answer.error)
@@ -159,7 +167,7 @@ class QueryEndpoint:
 
     # ------------------------------------------------------------------------------------------ batches
 
-    async def _answer_batch(self, asked: list[BatchStatement]) -> Answer:
+    async def _answer_batch(self, asked: list[BatchStatement], need: ReadNeed, form: RowFormat) -> Answer:
         if not 0 < len(asked) <= self._statements_max:
             raise errors.bad_request(
                 422, f"a batch has 1 to {self._statements_max} statements, and this one {len(asked)}"
@@ -171,7 +179,9 @@ class QueryEndpoint:
             await pace.pause()
         expected = [each.expected_rows for each in asked]
         if all(statement.kind is Kind.READ for statement in statements):
-            return await self._read_batch(statements, expected)
+            leave, results = await self._read_batch(statements, expected, need)
+            return read_batch_answer(results, leave, form)
+        check_is_strong(need)
         for index, statement in enumerate(statements):
             with blaming(index):
                 check_in_batch(statement)
@@ -179,15 +189,17 @@ class QueryEndpoint:
         if isinstance(answer, Refuse):
             with blaming(answer.error.statement):
                 raise rejected(answer.error)
-        return batch_answer(answer)
+        return batch_answer(answer, form)
 
-    async def _read_batch(self, statements: list[Statement], expected: list[int | None]) -> Answer:
-        leave, results = await self._read([statement.text for statement in statements])
+    async def _read_batch(
+        self, statements: list[Statement], expected: list[int | None], need: ReadNeed
+    ) -> tuple[ReadAllowed, list[StatementResult]]:
+        leave, results = await self._read([statement.text for statement in statements], need)
         for index, (result, count) in enumerate(zip(results, expected, strict=True)):
             if count not in (None, len(result.rows)):
                 with blaming(index):
                     raise errors.unmet(f"it found {len(result.rows)} rows, and {count} are expected")
-        return read_batch_answer(results, leave.node, leave.applied_timestamp)
+        return leave, results
 
     # ------------------------------------------------------------------------------------------ writes
 
@@ -258,13 +270,13 @@ class QueryEndpoint:
 
     # ------------------------------------------------------------------------------------------ reads
 
-    async def _read(self, texts: list[str]) -> tuple[ReadAllowed, list[StatementResult]]:
+    async def _read(self, texts: list[str], need: ReadNeed) -> tuple[ReadAllowed, list[StatementResult]]:
         """At one node, several at one moment. Raises QueryError."""
         deadline_ns = time.monotonic_ns() + self._deadline_ns
         while True:
             # leave is given between asking and waking up: only what is older than the first is surely older than it
             asked_ns = time.monotonic_ns()
-            leave = await self._driver.read_leave(deadline_ns)
+            leave = await self._driver.read_leave(deadline_ns, need)
             if isinstance(leave, ReadRefused):
                 raise errors.unavailable(leave.reason, False)
             started_ns = time.monotonic_ns()
@@ -294,6 +306,14 @@ def blaming(index: int | None) -> Iterator[None]:
     except QueryError as error:
         error.statement_index = index
         raise
+
+
+def check_is_strong(need: ReadNeed) -> None:
+    """Raises QueryError where a write asks for what only a read can have."""
+    if need is not STRONG:
+        raise errors.bad_request(
+            422, "level, max_staleness_ms and after_timestamp are of reads: a write is always strong"
+        )
 
 
 def check_in_batch(statement: Statement) -> None:

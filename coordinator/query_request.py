@@ -8,7 +8,10 @@ import msgspec
 from errors import QueryError
 from long_work import in_steps
 from query_answers import refused
+from result_rows import RowFormat
 
+from replication.state import MILLISECOND_NS
+from replication.values import STRONG, ReadLevel, ReadNeed
 from statements.parameters import BadParameters, bind, bind_in_steps
 from statements.query_parser import Refused
 
@@ -31,11 +34,15 @@ class BatchStatement(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class QueryBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Either a query, or statements."""
+    """Either a query, or statements; and what reads need, and how their rows are to look."""
 
     query: str | None = None
     params: list[Any] | dict[str, Any] | None = None
     statements: list[BatchStatement] | None = None
+    level: ReadLevel | None = None
+    max_staleness_ms: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] | None = None
+    format: RowFormat | None = None
+    after_timestamp: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] | None = None
 
 
 _decode_body = msgspec.json.Decoder(QueryBody).decode
@@ -55,6 +62,18 @@ def body_of(data: bytes) -> QueryBody:
     elif body.query is not None or body.params is not None:
         raise _no_query("beside `statements` there can be no other field")
     return body
+
+
+def need_of(body: QueryBody) -> ReadNeed:
+    """Raises QueryError."""
+    level, staleness_ms, after = body.level, body.max_staleness_ms, body.after_timestamp
+    if level is None and staleness_ms is None and after is None:
+        return STRONG
+    if level is None:
+        level = ReadLevel.ANY if staleness_ms is None else ReadLevel.BOUNDED
+    if (level is ReadLevel.BOUNDED) is not (staleness_ms is not None):
+        raise errors.bad_request(422, "max_staleness_ms and the level bounded belong together")
+    return ReadNeed(level, (staleness_ms or 0) * MILLISECOND_NS, after or 0)
 
 
 def _no_query(why: str) -> QueryError:

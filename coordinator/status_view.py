@@ -84,3 +84,18 @@ def why_not_writable(replicator: Replicator) -> str:
     if not stock.available and stock.retry_at_ns:
         return "the timestamp service"
     return ""
+
+
+def why_not_readable(replicator: Replicator) -> str:
+    """Empty: a strong read can be answered now."""
+    state = replicator.state
+    if state.phase is Phase.DEPOSED:
+        return "another coordinator has taken over"
+    if state.phase is not Phase.SERVING:
+        return replicator.election.waits_for or "an election"
+    if replicator.reads.waits_for_change:
+        return "the master is making a schema change that an earlier one may have shown"
+    answering = sum(node.fenced for node in state.nodes.values())
+    if answering < state.sizes.confirmation:
+        return f"nodes that confirm this coordinator: {answering} of {state.sizes.confirmation} answer"
+    return ""

@@ -12,7 +12,7 @@ parser stumbles over, from IndexError to SystemError, so every exception of an e
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncmy
 from asyncmy.errors import MySQLError
@@ -40,16 +40,25 @@ class ServerError(Exception):
         self.place = place
 
 
+class Column(NamedTuple):
+    """A column of a result set, as the server describes it."""
+
+    name: str
+    type_code: int
+    flags: int = 0
+    charset: int = 0
+
+
 class StatementResult:
     """What one statement of a packet did."""
 
     __slots__ = ("columns", "insert_id", "rows", "rows_affected")
 
-    def __init__(self, rows_affected: int, insert_id: int, columns: Any, rows: Any) -> None:
+    def __init__(self, rows_affected: int, insert_id: int, columns: Sequence[Column] | None, rows: Any) -> None:
         self.rows_affected = rows_affected
         self.insert_id = insert_id
         self.columns = columns
-        """DB-API descriptions, or None where the statement has no result set."""
+        """None where the statement has no result set."""
         self.rows: Sequence[tuple[Any, ...]] = rows
 
 
@@ -118,7 +127,7 @@ class MySQLSession:
         while True:
             result = connection._result
             rows: Any = list(result.rows) if result.rows else ()
-            results.append(StatementResult(result.affected_rows, result.insert_id or 0, result.description, rows))
+            results.append(StatementResult(result.affected_rows, result.insert_id or 0, columns_of(result), rows))
             if not result.has_next:
                 return
             await connection.next_result()
@@ -149,6 +158,12 @@ class MySQLSession:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def columns_of(result: Any) -> list[Column] | None:
+    if result.description is None:
+        return None
+    return [Column(field.name, field.type_code, field.flags, field.charsetnr) for field in result.fields]
 
 
 def _shown(error: Exception) -> str:

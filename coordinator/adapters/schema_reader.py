@@ -17,6 +17,7 @@ from long_work import in_steps
 
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError
 from replication.effects import ReadAllowed, ReadRefused
+from replication.values import STRONG, ReadNeed
 from statements.schema_catalogue import Catalogue
 from statements.schema_tables import QUERIES, catalogue_in_steps
 
@@ -46,7 +47,7 @@ class SchemaState(Protocol):
 class Leaves(Protocol):
     """Who gives leave to read (driver.py)."""
 
-    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused: ...
+    async def read_leave(self, deadline_ns: int, need: ReadNeed) -> ReadAllowed | ReadRefused: ...
 
     def read_finished(self, node: str, latency_ns: int) -> None: ...
 
@@ -119,7 +120,7 @@ class SchemaReader:
                 continue
             version = self._state.schema_version
             asked_ns = time.monotonic_ns()
-            leave = await self._leaves.read_leave(deadline_ns)
+            leave = await self._leaves.read_leave(deadline_ns, STRONG)
             if isinstance(leave, ReadRefused):
                 reason = leave.reason
                 break

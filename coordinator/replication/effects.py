@@ -213,11 +213,13 @@ class Stale(Answer, frozen=True):
 
 
 class ReadAllowed(Value, frozen=True):
-    """Read at `node`: its rows contain every write acknowledged before the read arrived."""
+    """Read at `node`: its rows contain every write that was acknowledged `staleness_ns` before now (for a strong read: before
+    it arrived); None: nobody can tell."""
 
     read_id: int
     node: str
     applied_timestamp: int
+    staleness_ns: int | None = 0
 
 
 class ReadRefused(Value, frozen=True):

@@ -6,7 +6,7 @@ sending is always this).
 """
 
 from replication.replies import Reply
-from replication.values import Certainty, Request, Value
+from replication.values import STRONG, Certainty, ReadNeed, Request, Value
 
 
 class WriteArrived(Value, frozen=True):
@@ -14,10 +14,11 @@ class WriteArrived(Value, frozen=True):
 
 
 class ReadArrived(Value, frozen=True):
-    """A strong read waits for leave."""
+    """A read waits for leave."""
 
     read_id: int
     deadline_ns: int
+    need: ReadNeed = STRONG
 
 
 class ReadFinished(Value, frozen=True):

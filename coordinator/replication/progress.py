@@ -262,3 +262,12 @@ def common_point(status: NodeStatus, ours: frozenset[Position]) -> Position | No
         if position in ours:
             return position
     return None
+
+
+FIRST_GUESS_NS = 300_000
+"""Latency of a read at a node that was not read at yet."""
+
+
+def expected_ns(node: NodeProgress) -> tuple[float, str]:
+    """How long one more read at `node` would take; ties by name."""
+    return ((node.reads_under_way + 1) * (node.read_latency_ns or FIRST_GUESS_NS), node.name)

@@ -17,12 +17,11 @@ import msgspec
 
 from replication.effects import ConfirmEpoch, Fail, ReadAllowed, ReadRefused, Refuse
 from replication.events import ReadArrived
-from replication.progress import NodeProgress, NodeState
+from replication.progress import NodeProgress, NodeState, expected_ns
 from replication.replies import EpochSeen
 from replication.state import Phase, ReplicationState
-
-FIRST_GUESS_NS = 300_000
-"""Latency of a read at a node that was not read at yet."""
+from replication.values import ReadLevel
+from replication.weak_reads import WeakReads
 
 
 class Waiter(msgspec.Struct, frozen=True):
@@ -33,22 +32,20 @@ class Waiter(msgspec.Struct, frozen=True):
     refusals: tuple[Refuse, ...] = ()
 
 
-def expected_ns(node: NodeProgress) -> tuple[float, str]:
-    """How long one more read at `node` would take; ties by name."""
-    return ((node.reads_under_way + 1) * (node.read_latency_ns or FIRST_GUESS_NS), node.name)
-
-
 class ReadPath:
-    """Strong reads from arrival to leave, and the heartbeat."""
+    """Strong reads from arrival to leave, and the heartbeat. Weaker ones are weak_reads.py's."""
 
     def __init__(self, state: ReplicationState) -> None:
         self._state = state
+        self._weak = WeakReads(state)
         self._waiting: list[Waiter] = []
         self._round: list[Waiter] | None = None
         self._asked: dict[str, int] = {}
         self._confirmed: dict[str, None] = {}
         self._heartbeat_at_ns = 0
         self._retry_at_ns = 0
+        self._round_began = (0, 0)
+        """When, and what was committed then."""
         self.master_may_be_ahead = False
         """It was told to commit a batch, or to change the schema, and what became of that is not committed yet."""
         self.waits_for_change = False
@@ -58,8 +55,17 @@ class ReadPath:
         if self._state.phase is Phase.DEPOSED:
             self._state.emit(ReadRefused(read.read_id, "another coordinator has taken over: send the request there"))
             return
+        if read.need.level is ReadLevel.STRONG or not self._weak.arrived(read):
+            self._confirm(read)
+
+    def _confirm(self, read: ReadArrived) -> None:
         self._waiting.append(Waiter(read.deadline_ns, read_id=read.read_id))
         self.start_round()
+
+    def advance(self) -> None:
+        """After every step: a node may be good enough by now."""
+        for read in self._weak.advance():
+            self._confirm(read)
 
     def confirm_refusals(self, refusals: tuple[Refuse, ...], deadline_ns: int) -> None:
         self._waiting.append(Waiter(deadline_ns, refusals=refusals))
@@ -76,7 +82,7 @@ class ReadPath:
         if not (self._waiting and serves) and state.now_ns < self._heartbeat_at_ns:
             return
         self._heartbeat_at_ns = state.now_ns + state.settings.heartbeat_ns
-        self._round = []
+        self._round, self._round_began = [], (state.now_ns, state.committed_timestamp)
         if serves:
             # nothing is read in an election: what is committed is not applied yet
             self._round, self._waiting = self._waiting, []
@@ -121,6 +127,8 @@ class ReadPath:
         if self._round is None:
             return
         level = self._level_nodes()
+        if len(self._confirmed) >= state.sizes.confirmation and state.phase is Phase.SERVING:
+            self._weak.moments.add(*self._round_began)
         if len(self._confirmed) >= state.sizes.confirmation and level:
             released, self._round = self._round, None
             for waiter in released:
@@ -173,10 +181,13 @@ class ReadPath:
 
     def depose(self) -> None:
         self.interrupt()
-        self._refuse_waiting(self._waiting, "another coordinator has taken over: send the request there")
+        reason = "another coordinator has taken over: send the request there"
+        self._refuse_waiting(self._waiting, reason)
         self._waiting = []
+        self._weak.refuse_all(reason)
 
     def expire(self) -> None:
+        self._weak.expire()
         now_ns = self._state.now_ns
         late = [waiter for waiter in self._waiting if waiter.deadline_ns <= now_ns]
         if late:
@@ -198,4 +209,5 @@ class ReadPath:
             serves = self._state.phase is Phase.SERVING
             due_ns = self._state.now_ns if serves and self._waiting else self._heartbeat_at_ns
             times.append(max(due_ns, self._retry_at_ns))
+        times += [] if self._weak.wake_at_ns is None else [self._weak.wake_at_ns]
         return min(times, default=None)

@@ -137,6 +137,7 @@ class Replicator:
             self.losses.depose(self.election.taken_over_by)
         if self.divergence.advance():
             self.shipping.ship_all()
+        self.reads.advance()
         self.switchover.advance()
         self.verification.advance()
         self.copying.advance()

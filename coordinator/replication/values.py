@@ -49,6 +49,32 @@ def copy_target(note: str) -> str:
     return note.partition(" ")[2]
 
 
+class ReadLevel(enum.Enum):
+    """How new what a read sees must be."""
+
+    STRONG = "strong"
+    """Every write that was acknowledged before it arrived."""
+    LEADER = "leader"
+    """What the master has, as far as this coordinator knows: it asks nobody whether there is another one."""
+    BOUNDED = "bounded"
+    """Every write that was acknowledged a given time before it arrived."""
+    ANY = "any"
+    """What any node has."""
+
+
+class ReadNeed(Value, frozen=True):
+    """What a read asks of the node."""
+
+    level: ReadLevel = ReadLevel.STRONG
+    max_staleness_ns: int = 0
+    """Of a bounded read."""
+    after_timestamp: int = 0
+    """The node must have applied this write: so a client sees its own, at any level."""
+
+
+STRONG = ReadNeed()
+
+
 class RequestStatement(Value, frozen=True):
     """One statement of a request."""
 
@@ -81,7 +107,7 @@ class ResultSet(Value, frozen=True):
     """What a read found."""
 
     columns: tuple[Any, ...]
-    """DB-API descriptions."""
+    """As the adapter has them (mysql_session.Column)."""
     rows: tuple[tuple[Any, ...], ...]
 
 

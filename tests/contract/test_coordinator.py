@@ -19,11 +19,12 @@ from query_contract import (
     HealthAnswer,
     ReadAnswer,
     ReadBatchAnswer,
+    ReadyAnswer,
     StatusAnswer,
     WriteAnswer,
 )
 
-from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
+from adapters.mysql_session import Column, ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, RowsExceeded
 from replication.effects import CommitBatch, ExecuteBatch, Fence, NodeEffect
 from replication.replies import Reply
@@ -54,7 +55,7 @@ def checked(response: httpx.Response, model: type[BaseModel]) -> Answer:
     """The body, which is exactly what the published model says: no field more, none less, no other type."""
     assert response.headers["content-type"] == "application/json"
     body: Answer = response.json()
-    assert model.model_validate_json(response.content, strict=True).model_dump(mode="json") == body
+    assert model.model_validate_json(response.content, strict=True).model_dump(mode="json", exclude_unset=True) == body
     return body
 
 
@@ -63,7 +64,7 @@ def error_in(response: httpx.Response) -> tuple[int, str, object, int | None, st
     body = checked(response, ErrorAnswer)
     assert body["success"] is False
     assert len(body["message"]) > 10
-    assert ("retry-after" in response.headers) == (response.status_code == 503)
+    assert ("retry-after" in response.headers) == (response.status_code in (429, 503))
     detail = body["error"]
     return response.status_code, detail["kind"], body["committed"], detail["errno"], detail["sqlstate"]
 
@@ -84,7 +85,8 @@ async def test_a_write_is_answered_as_the_readme_says_and_with_what_stands_behin
 
 
 async def test_a_read_is_answered_as_the_readme_says(cluster: InProcessCluster, client: httpx.AsyncClient) -> None:
-    columns = [("id", 8), ("name", 253), ("email", 253), ("created_at", 7), ("timestamp", 8)]
+    types = {"id": 8, "name": 253, "email": 253, "created_at": 7, "timestamp": 8}
+    columns = [Column(name, code) for name, code in types.items()]
     row = (1, "Alice", "alice@example.com", datetime(2025, 11, 23, 16, 30), 5)
     cluster.reads.append(StatementResult(1, 0, columns, [row]))
     body = checked(await query(client, SELECT), ReadAnswer)
@@ -123,6 +125,15 @@ async def test_health_says_that_writes_are_taken(client: httpx.AsyncClient) -> N
     assert response.status_code == 200
     body = checked(response, HealthAnswer)
     assert body == {"status": "ok", "service": "coordinator", "can_write": True, "reason": "writes are taken"}
+
+
+async def test_ready_says_that_a_write_and_a_read_are_taken(client: httpx.AsyncClient) -> None:
+    for asked, purpose in (("/ready", "write"), ("/ready?for=write", "write"), ("/ready?for=read", "read")):
+        response = await client.get(asked)
+        assert response.status_code == 200
+        told = {"ready": True, "service": "coordinator", "reason": f"a {purpose} is taken"}
+        assert checked(response, ReadyAnswer) == told
+    assert error_in(await client.get("/ready?for=lunch"))[:2] == (422, "bad_request")
 
 
 async def test_a_strong_read_sees_every_write_that_was_acknowledged_before_it(client: httpx.AsyncClient) -> None:
@@ -484,6 +495,9 @@ async def test_without_a_quorum_health_and_writes_say_503_and_what_is_missing(cl
         assert status["replicas"] == ["replica-1", "replica-2", "replica-3"]
         assert "quorum" in status["waits_for"]
         assert (await client.get("/health")).json()["reason"] == status["waits_for"]
+        for purpose in ("write", "read"):
+            response = await client.get("/ready", params={"for": purpose})
+            assert (response.status_code, response.json()["reason"]) == (503, status["waits_for"])
 
 
 async def test_a_quorum_that_is_lost_and_comes_back_is_seen_in_health(
@@ -560,6 +574,8 @@ async def test_without_timestamps_writes_fail_clearly_and_reads_go_on(cluster: I
     async with cluster.run(wait=False, REQUEST_DEADLINE_MS="200") as client:
         await until_status(client, lambda status: status["waits_for"] == "the timestamp service")
         assert (await until_health(client, 503))["reason"] == "the timestamp service"
+        assert (await client.get("/ready")).status_code == 503
+        assert (await client.get("/ready?for=read")).status_code == 200, "a read needs no timestamp"
         assert error_in(await query(client, INSERT)) == (503, "unavailable", False, None, None)
         assert (await query(client, SELECT)).status_code == 200
         status = checked(await client.get("/status"), StatusAnswer)
@@ -586,6 +602,7 @@ async def test_a_coordinator_that_was_deposed_says_so_and_commits_nothing(
     for name, node in cluster.nodes.items():
         node.model.carry_out(Fence(name, 0, 99, "another"), "another")
     assert (await until_health(client, 503))["reason"] == "another coordinator has taken over"
+    assert (await client.get("/ready?for=read")).json()["reason"] == "another coordinator has taken over"
     for sql in ("INSERT INTO users (name) VALUES ('Bob')", SELECT):
         response = await query(client, sql)
         assert error_in(response) == (503, "unavailable", False, None, None)
@@ -631,7 +648,7 @@ async def test_openapi_describes_the_routes_and_all_answers_of_a_query(client: h
     responses = {status: each["content"]["application/json"]["schema"] for status, each in post["responses"].items()}
     answers = [each["$ref"].rpartition("/")[2] for each in responses.pop("200")["anyOf"]]
     assert answers == ["WriteAnswer", "ReadAnswer", "BatchAnswer", "ReadBatchAnswer"]
-    assert set(responses) == {"400", "403", "409", "413", "422", "503", "504"}
+    assert set(responses) == {"400", "403", "409", "413", "422", "429", "503", "504"}
     assert {schema["$ref"] for schema in responses.values()} == {"#/components/schemas/ErrorAnswer"}
     assert (await client.get("/docs")).status_code == 200
 
@@ -685,8 +702,7 @@ async def batch(client: httpx.AsyncClient, *statements: str | dict[str, Any]) ->
 async def test_a_batch_is_answered_as_the_readme_says(client: httpx.AsyncClient) -> None:
     other = {"query": "INSERT INTO users (name, email) VALUES (?, 'x')", "params": ["Bob"]}
     answered = await batch(client, INSERT, "SELECT * FROM users", other | {"expect": {"rows_affected": 1}})
-    body = answered.json()
-    assert BatchAnswer.model_validate_json(answered.content, strict=True)
+    body = checked(answered, BatchAnswer)
     assert list(body.items())[:4] == [
         ("success", True),
         ("message", "Batch successful (timestamp: 5, quorum: 2/2)"),
@@ -707,8 +723,7 @@ async def test_a_batch_is_answered_as_the_readme_says(client: httpx.AsyncClient)
 
 async def test_a_batch_of_reads_is_answered_by_one_node_and_changes_nothing(client: httpx.AsyncClient) -> None:
     answered = await batch(client, SELECT, SELECT)
-    assert ReadBatchAnswer.model_validate_json(answered.content, strict=True)
-    body = answered.json()
+    body = checked(answered, ReadBatchAnswer)
     assert (body["message"], len(body["results"])) == ("Reads successful", 2)
     assert body["executed_on"] in NAMES
     assert checked(await query(client, INSERT), WriteAnswer)["timestamp"] == 5

@@ -38,6 +38,17 @@ _statements = st.builds(
     _counts,
 )
 _batches = st.lists(_statements, max_size=5).map(lambda asked: json.dumps({"statements": asked}).encode())
+_wishes = st.fixed_dictionaries(
+    {"query": st.sampled_from(["SELECT 1", "SHOW TABLES", "DELETE FROM users", "TABLE users"])},
+    optional={
+        "level": st.sampled_from(["strong", "leader", "bounded", "any", "best", None, 1]),
+        "max_staleness_ms": st.sampled_from([0, 5, 10**9, -1, None, "1"]),
+        "after_timestamp": st.sampled_from([0, 1, None, 2.5, -7]),
+        "format": st.sampled_from(
+            [None, {}, {"rows": "arrays"}, {"rows": "objects", "columns": True}, {"integers": "text"}, {"rows": 1}, []]
+        ),
+    },
+).map(lambda asked: json.dumps(asked).encode())
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("SELECT 1"),
     lambda inner: (
@@ -70,7 +81,9 @@ _edges = st.sampled_from(
         ),
     ]
 )
-_bodies = st.one_of(_queries, _queries, _raw_queries, _batches, _batches, _objects, _edges, st.binary(max_size=80))
+_bodies = st.one_of(
+    _queries, _queries, _raw_queries, _batches, _batches, _wishes, _objects, _edges, st.binary(max_size=80)
+)
 _cuts = st.lists(st.floats(0, 1), max_size=4)
 _requests = st.tuples(_bodies, _cuts, st.sampled_from([False, False, False, True]))
 

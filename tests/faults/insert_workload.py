@@ -4,10 +4,14 @@ Every row has a name of its own, so what became of each insert is known from the
 once, with the id and (in `users`) the timestamp that its client was told; a failed one is not there; one of unknown fate at
 most once. In `arrivals` names are unique, and now and then a client inserts an acknowledged one again: that must be refused,
 whatever other inserts were executed together with it.
+
+Beside that they look at what reads that may be behind show: a client its own last row, wherever it reads, and any row that was
+acknowledged long enough ago under a bound.
 """
 
 import asyncio
 import random
+import time
 from typing import Any
 
 from cluster_handle import ClusterHandle
@@ -17,6 +21,7 @@ from workload import CLIENT_TIMEOUT_S, REFUSED_PAUSE_S, Client, outcome_of
 CLIENTS = 6
 PAUSE_S = 0.01
 DUPLICATE_ERRNO = 1062
+STALENESS_MS = 400
 
 
 class InsertWorkload:
@@ -31,6 +36,8 @@ class InsertWorkload:
         """Name -> its table, what its client was told in short and in full."""
         self.anomalies: list[str] = []
         self.acknowledged = 0
+        self.weak_reads = 0
+        """Answered ones."""
 
     def stop(self) -> None:
         self._stopped = True
@@ -43,16 +50,22 @@ class InsertWorkload:
         client = Client(self._port)
         done = 0
         mine: list[str] = []
+        rows: list[tuple[str, int]] = []
+        """Acknowledged ones: name, and when."""
         while not self._stopped:
             done += 1
             name = f"{self._prefix}-{number}-{done}"
             if mine and chance.random() < 0.05:
                 outcome = await self._again(client, chance.choice(mine))
+            elif rows and chance.random() < 0.15:
+                outcome = await self._look(client, chance, rows)
             elif chance.random() < 0.5:
                 outcome = await self._insert(client, "users", name)
             else:
                 outcome = await self._insert(client, "arrivals", name)
                 mine += [name] if outcome is Outcome.OK else []
+            if self.told.get(name, ("", Outcome.FAIL))[1] is Outcome.OK:
+                rows.append((name, time.monotonic_ns()))
             pause_s = 2 * PAUSE_S * chance.random() if outcome is Outcome.OK else REFUSED_PAUSE_S
             await asyncio.sleep(pause_s)  # the load's own pace
         client.close()
@@ -72,6 +85,27 @@ class InsertWorkload:
         if outcome is Outcome.OK:
             self.anomalies.append(f"{name} was acknowledged twice")
         return outcome
+
+    async def _look(self, client: Client, chance: random.Random, rows: list[tuple[str, int]]) -> Outcome:
+        """At this client's last row by its timestamp, or at the newest of its rows that a bounded read must show."""
+        was_sent = await client.can_send()
+        old_enough_ns = time.monotonic_ns() - STALENESS_MS * 1_000_000
+        is_bounded = chance.random() < 0.5
+        names = [name for name, answered_ns in rows if not is_bounded or answered_ns < old_enough_ns]
+        if not (names and was_sent):
+            return Outcome.FAIL
+        name = names[-1]
+        table, _, told = self.told[name]
+        need = {"max_staleness_ms": STALENESS_MS} if is_bounded else {"after_timestamp": told["timestamp"]}
+        sql = f"SELECT COUNT(*) AS n FROM {table} WHERE id = {told['last_insert_id']} AND name = '{name}'"
+        status, body = await client.post({"query": sql, **need}, CLIENT_TIMEOUT_S)
+        if status == 200:
+            self.weak_reads += 1
+            if body["data"] != [{"n": 1}]:
+                self.anomalies.append(f"{name} was acknowledged and is not seen at {body['executed_on']} with {need}")
+            if is_bounded and not 0 <= body["staleness_ms"] <= STALENESS_MS:
+                self.anomalies.append(f"a read with {need} says that it is {body['staleness_ms']} ms old")
+        return outcome_of(status, body, was_sent=True)
 
     async def _send(self, client: Client, table: str, name: str) -> tuple[Outcome, dict[str, Any]]:
         columns, row = ("(name, email)", f"('{name}', 'x')") if table == "users" else ("(name)", f"('{name}')")

@@ -1,10 +1,13 @@
 """The check of single inserts sees each way in which an answer can be untrue."""
 
+import random
+import time
 from typing import Any, cast
 
 from cluster_handle import ClusterHandle
 from history import Outcome
-from insert_workload import InsertWorkload
+from insert_workload import STALENESS_MS, InsertWorkload
+from workload import Client
 
 from statements.query_parser import Kind, parse
 
@@ -55,3 +58,43 @@ def test_every_kind_of_untruth_is_seen() -> None:
 
 def test_the_cluster_takes_the_statements_around_a_round() -> None:
     assert [parse(sql).kind for sql in InsertWorkload(0, "seed").statements_that_remove_them()] == [Kind.WRITE] * 2
+
+
+class Answering:
+    """In a client's place: the cluster says this of every read."""
+
+    def __init__(self, status: int, count: int, staleness_ms: int) -> None:
+        self._answer = status, {"data": [{"n": count}], "executed_on": "replica-1", "staleness_ms": staleness_ms}
+        self.asked: list[dict[str, Any]] = []
+
+    async def can_send(self) -> bool:
+        return True
+
+    async def post(self, asked: dict[str, Any], _: float) -> tuple[int, dict[str, Any]]:
+        self.asked.append(asked)
+        return self._answer
+
+
+async def looked(client: Answering, acknowledged_ns: int) -> list[str]:
+    """What forty looks at one acknowledged row find."""
+    workload = InsertWorkload(0, "seed")
+    workload.told = {"a": ("users", Outcome.OK, answered(1, 7))}
+    for number in range(40):
+        await workload._look(cast(Client, client), random.Random(number), [("a", acknowledged_ns)])
+    return workload.anomalies
+
+
+async def test_a_row_that_a_weak_read_must_show_is_looked_for_in_both_ways() -> None:
+    client = Answering(200, 1, 5)
+    assert await looked(client, 0) == []
+    assert {"after_timestamp" in each for each in client.asked} == {True, False}
+    assert {parse(each["query"]).kind for each in client.asked} == {Kind.READ}
+    assert await looked(Answering(503, 0, 0), 0) == [], "it was no answer"
+
+
+async def test_a_weak_read_that_is_older_than_it_may_be_is_seen() -> None:
+    assert len(await looked(Answering(200, 0, 5), 0)) == 40
+    assert await looked(Answering(200, 1, STALENESS_MS + 1), 0)
+    young = Answering(200, 1, 5)
+    await looked(young, time.monotonic_ns() + 10**9)
+    assert all("after_timestamp" in each for each in young.asked), "no bound promises what has just been written"

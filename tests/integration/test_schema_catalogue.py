@@ -11,6 +11,7 @@ from one_mysql import OneMySQL, one_mysql
 from adapters.mysql_session import MySQLSession, ServerError
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import ReadAllowed, ReadRefused
+from replication.values import ReadNeed
 from statements.query_parser import Refused, parse
 from statements.schema_judge import judge
 from statements.schema_tables import QUERIES
@@ -24,7 +25,7 @@ class Leaves:
     schema_version = 3
     schema_in_flux = False
 
-    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
+    async def read_leave(self, deadline_ns: int, need: ReadNeed) -> ReadAllowed | ReadRefused:
         return ReadAllowed(1, "node", 1)
 
     def read_finished(self, node: str, latency_ns: int) -> None:

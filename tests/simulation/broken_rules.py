@@ -25,8 +25,9 @@ from replication.replies import BatchExecuted, Fenced, Outbid, PositionsRead, Re
 from replication.schema_changes import SchemaChanges
 from replication.shipping import Shipping
 from replication.timestamps import TimestampStock
-from replication.values import NodeStatus, Outcome, Rejected, Request, RequestStatement
+from replication.values import NodeStatus, Outcome, ReadNeed, Rejected, Request, RequestStatement
 from replication.verification import Verification
+from replication.weak_reads import WeakReads
 from replication.write_path import WritePath
 
 Patch = tuple[Any, str, Any]
@@ -352,6 +353,24 @@ def read_behind_the_master(self: ReadPath) -> list[NodeProgress]:
 
 LEVEL_NODES = ReadPath._level_nodes
 
+
+def moment_of_the_end(self: ReadPath) -> None:
+    """A round says what was committed when its last answer came, and not when it began."""
+    self._round_began = (self._state.now_ns, self._state.committed_timestamp)
+    JUDGE_ROUND(self)
+
+
+def any_is_good(self: WeakReads, node: NodeProgress, need: ReadNeed) -> bool:
+    """However old it is; the write that is asked for is looked for all the same."""
+    return node.applied_timestamp >= need.after_timestamp
+
+
+def good_by_age(self: WeakReads, node: NodeProgress, need: ReadNeed) -> bool:
+    """The write that is asked for is not looked for."""
+    return IS_GOOD(self, node, msgspec.structs.replace(need, after_timestamp=0))
+
+
+JUDGE_ROUND, IS_GOOD = ReadPath._judge, WeakReads._is_good
 
 # ---------------------------------------------------------------------------------------------- nodes
 

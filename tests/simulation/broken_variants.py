@@ -40,6 +40,7 @@ from replication.schema_changes import SchemaChanges
 from replication.shipping import Shipping
 from replication.timestamps import TimestampStock
 from replication.verification import Verification
+from replication.weak_reads import WeakReads
 from replication.write_path import WritePath
 
 HERE = str(Path(__file__).resolve().parent)
@@ -166,6 +167,9 @@ VARIANTS = (
     ),
     Variant("a replica is read behind the master", 2, ((ReadPath, "_level_nodes", rules.read_behind_the_master),)),
     Variant("a reader's connection is younger than the question", 242, ((World, "may_read_over", lambda *_: True),)),
+    Variant("a round tells of its end", 0, ((ReadPath, "_judge", rules.moment_of_the_end),), "advised"),
+    Variant("a bounded read is as old as it comes", 0, ((WeakReads, "_is_good", rules.any_is_good),)),
+    Variant("the write that a read names is not looked for", 0, ((WeakReads, "_is_good", rules.good_by_age),)),
     # requests of several statements
     Variant("what a refused request did is not undone", 1, ((ModelNode, "_run", rules.run_half),)),
     Variant("a read among writes does not see them", 0, ((ModelNode, "_run", rules.run_behind_the_batch),)),

@@ -16,7 +16,7 @@ from model_node import key_of
 from world_invariants import WorldInvariants
 
 from replication.effects import Acknowledge, Fail, Refuse
-from replication.values import Refusal, RequestStatement
+from replication.values import ReadLevel, ReadNeed, Refusal, RequestStatement
 
 
 class PromiseBroken(AssertionError):
@@ -37,10 +37,13 @@ class Write:
 
 
 class Read:
-    """A strong read and what it saw: all entries of one node at one moment."""
+    """A read and what it saw: all entries of one node at one moment."""
 
-    def __init__(self, invoked_ns: int) -> None:
+    def __init__(self, invoked_ns: int, need: ReadNeed) -> None:
         self.invoked_ns = invoked_ns
+        self.need = need
+        self.complete_at_ns: int | None = None
+        """When the node had everything that was acknowledged, as it was told."""
         self.answered_ns: int | None = None
         self.asked_ns = 0
         """When it asked for leave last."""
@@ -68,6 +71,7 @@ class ClientHistory:
             if read.answered_ns is not None:
                 check_read(read, known)
         check_real_time(self)
+        check_weak_reads(self)
 
 
 def check_write(write: Write, known: WorldInvariants) -> None:
@@ -133,7 +137,7 @@ def points(history: ClientHistory) -> Iterator[tuple[int, int, int, str, bool]]:
         if isinstance(write.answer, Acknowledge) and write.answered_ns is not None:
             yield write.invoked_ns, write.answered_ns, write.answer.timestamp, write.name, True
     for number, read in history.reads.items():
-        if read.answered_ns is not None:
+        if read.answered_ns is not None and read.need.level is ReadLevel.STRONG:
             yield read.invoked_ns, read.answered_ns, read.seen, f"read {number} at {read.node}", False
 
 
@@ -149,3 +153,25 @@ def check_real_time(history: ClientHistory) -> None:
             index += 1
         if place < greatest or (is_write and place == greatest):
             raise PromiseBroken(f"{name} is at {place}; it began after {who} at {greatest} was answered")
+
+
+def check_weak_reads(history: ClientHistory) -> None:
+    """A weak read sees the write it names, and is no staler than it was told and may be. (That it sees a state that was, no more
+    and no less, is true of every read.)"""
+    acknowledged = sorted(
+        (write.answered_ns, write.answer.timestamp)
+        for write in history.writes.values()
+        if isinstance(write.answer, Acknowledge) and write.answered_ns is not None
+    )
+    for number, read in history.reads.items():
+        if read.answered_ns is None or read.need.level is ReadLevel.STRONG:
+            continue
+        name = f"read {number}, {read.need.level.value}, at {read.node}"
+        if read.seen < read.need.after_timestamp:
+            raise PromiseBroken(f"{name} saw {read.seen}, and was to see {read.need.after_timestamp}")
+        moments = [] if read.complete_at_ns is None else [read.complete_at_ns]
+        if read.need.level is ReadLevel.BOUNDED:
+            moments.append(read.invoked_ns - read.need.max_staleness_ns)
+        for answered_ns, place in acknowledged:
+            if any(answered_ns < moment for moment in moments) and place > read.seen:
+                raise PromiseBroken(f"{name} saw {read.seen}; {place} was acknowledged long before")

@@ -21,7 +21,7 @@ from model_node import CommandLost, ModelNode
 
 from adapters import checksum_sql
 from adapters.mysql_node import CommandFailed
-from adapters.mysql_session import ConnectionBroken, StatementResult
+from adapters.mysql_session import Column, ConnectionBroken, StatementResult
 from replication.effects import CopyData, ExecuteBatch, NodeEffect
 from replication.events import AdviceArrived, TimestampsGranted, TimestampsRefused
 from replication.replies import BatchExecuted, CopyEnded, Reply
@@ -155,7 +155,7 @@ class InProcessReader:
                 raise answer
             return answer
         rows = [(entry.timestamp, entry.sql) for entry in self._node.model.data]
-        return StatementResult(len(rows), 0, [("timestamp", 8), ("sql", 253)], rows)
+        return StatementResult(len(rows), 0, [Column("timestamp", 8), Column("sql", 253)], rows)
 
     def close(self) -> None:
         return

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from adapters.mysql_session import Column
 from replication.effects import (
     Admit,
     CommitBatch,
@@ -351,7 +352,7 @@ class ModelNode:
             key = key_of(statement.sql)
             if statement.is_read:
                 seen = tuple((entry.sql,) for entry in (*self.data, *transaction.entries, *entries))
-                results.append(Executed(len(seen), 0, ResultSet((("sql", 253),), seen)))
+                results.append(Executed(len(seen), 0, ResultSet((Column("sql", 253),), seen)))
             elif key.startswith("bad") or key in taken or any(key_of(entry.sql) == key for entry in entries):
                 return msgspec.structs.replace(DUPLICATE, statement=number)
             else:

@@ -29,7 +29,7 @@ from replication.events import AdviceArrived, Event, PauseSkipped, SwitchoverReq
 from replication.progress import NodeState
 from replication.replicator import Replicator
 from replication.state import Phase, ReplicationSettings
-from replication.values import RequestStatement
+from replication.values import ReadLevel, ReadNeed, RequestStatement
 
 ROUNDS = 60
 REST_NS_MAX = 20_000 * MS
@@ -142,8 +142,18 @@ def ask(world: World, number: int) -> None:
             world.request(together(sql), coordinator)
     if world.alive:
         world.read(chance.choice(world.alive))
+        weak = random.Random(f"{world.now_ns} {number}")
+        world.read(weak.choice(world.alive), weak_need(world, weak))
     if world.alive and chance.random() < 0.15:
         world.verify(chance.choice(world.alive))
+
+
+def weak_need(world: World, chance: random.Random) -> ReadNeed:
+    """Of all kinds; and at times a write that somebody was told of, or one that may never come."""
+    level = chance.choice([ReadLevel.LEADER, ReadLevel.BOUNDED, ReadLevel.ANY])
+    staleness_ns = chance.choice([0, 10, 100, 1_000]) * MS if level is ReadLevel.BOUNDED else 0
+    committed = world.invariants.committed_end.timestamp
+    return ReadNeed(level, staleness_ns, chance.choice([0, committed, committed + 3]))
 
 
 def together(sql: str) -> tuple[RequestStatement, ...]:

@@ -48,7 +48,7 @@ from replication.events import (
     WriteArrived,
 )
 from replication.replies import Admitted
-from replication.values import Request, RequestStatement
+from replication.values import STRONG, ReadLevel, ReadNeed, Request, RequestStatement
 
 DEADLINE_NS = 3_000 * MS
 TIMESTAMP_TIMEOUT_NS = 200 * MS
@@ -325,15 +325,16 @@ class World:
 
         self.on(coordinator, arrive)
 
-    def read(self, coordinator: Coordinator) -> None:
+    def read(self, coordinator: Coordinator, need: ReadNeed = STRONG) -> None:
         self._last_id += 1
         read_id = self._last_id
-        self.history.reads[read_id] = Read(self.now_ns)
+        self.history.reads[read_id] = Read(self.now_ns, need)
         self.on(coordinator, lambda: self._ask_for_leave(coordinator, read_id))
 
     def _ask_for_leave(self, coordinator: Coordinator, read_id: int) -> None:
-        self.history.reads[read_id].asked_ns = self.now_ns
-        self.event(coordinator, ReadArrived(read_id, self.now_ns + DEADLINE_NS))
+        read = self.history.reads[read_id]
+        read.asked_ns = self.now_ns
+        self.event(coordinator, ReadArrived(read_id, self.now_ns + DEADLINE_NS, read.need))
 
     def _answered(self, answer: Acknowledge | Refuse | Fail) -> None:
         write = self.history.writes[answer.request_id]
@@ -348,6 +349,9 @@ class World:
             self.history.reads[effect.read_id],
             self.servers[effect.node],
         )
+
+        stale_ns = effect.staleness_ns
+        complete_at_ns = None if stale_ns is None else min(read.asked_ns, self.now_ns - stale_ns)
 
         def look() -> None:
             if server.frozen_until_ns > self.now_ns:
@@ -371,9 +375,14 @@ class World:
 
         def answer(seen: int, entries: int, changes: tuple[str, ...]) -> None:
             read.allowed_from, read.seen, read.entries, read.node = effect.applied_timestamp, seen, entries, effect.node
-            read.changes, read.answered_ns = changes, self.now_ns
+            read.changes, read.answered_ns, read.complete_at_ns = changes, self.now_ns, complete_at_ns
+            if read.need.level is not ReadLevel.STRONG:
+                self.happened(f"a read of level {read.need.level.value} was answered by a {self._whose(effect.node)}")
 
         self._trip(ends, Direction.TO_NODE, look)
+
+    def _whose(self, node: str) -> str:
+        return "master" if any(each.replicator.state.master == node for each in self.alive) else "replica"
 
     def may_read_over(self, opened_ns: int, read: Read) -> bool:
         """A connection that is younger than the question for leave proves nothing of the server behind it."""

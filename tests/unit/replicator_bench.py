@@ -28,7 +28,7 @@ from replication.log import Batch, Entry, LogEnd, LogRow, batch_of, next_row
 from replication.replicator import Replicator
 from replication.replies import Reply
 from replication.state import MILLISECOND_NS, Phase, ReplicationSettings
-from replication.values import Certainty, Request, RequestStatement
+from replication.values import STRONG, Certainty, ReadNeed, Request, RequestStatement
 
 NAMES = ("mysql-master", "replica-1", "replica-2", "replica-3")
 MASTER, REPLICA_1, REPLICA_2, REPLICA_3 = NAMES
@@ -115,9 +115,9 @@ class Bench:
         self.step(WriteArrived(Request(self._last_id, (RequestStatement(sql),), deadline_ns, changes_schema=True)))
         return self._last_id
 
-    def read(self) -> int:
+    def read(self, need: ReadNeed = STRONG) -> int:
         self._last_id += 1
-        self.step(ReadArrived(self._last_id, self.now_ns + DEADLINE_MS * MILLISECOND_NS))
+        self.step(ReadArrived(self._last_id, self.now_ns + DEADLINE_MS * MILLISECOND_NS, need))
         return self._last_id
 
     # ------------------------------------------------------------------------------------------ commands

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.batch_execution import SAVEPOINT, UNDO, BatchExecution, ReadLimits
-from adapters.mysql_session import ServerError, StatementResult
+from adapters.mysql_session import Column, ServerError, StatementResult
 from adapters.node_sql import GUARD_FAILED_ERRNO
 from replication.effects import ExecuteBatch
 from replication.log import LOG_BEGIN
@@ -20,6 +20,7 @@ LIMITS = ReadLimits(rows_max=3, milliseconds_max=50)
 HEAD = "INSERT INTO t (a) VALUES "
 DUPLICATE = (1062, "23000")
 LOCK_WAIT = (1205, "HY000")
+A = Column("a", 8)
 
 
 def row(key: str, expected: int | None = None) -> RequestStatement:
@@ -86,7 +87,7 @@ class Session:
 
     def _statement(self, text: str) -> StatementResult:
         if text.startswith("SELECT"):
-            return StatementResult(0, 0, (("a", 8),), [(key,) for key in self.keys])
+            return StatementResult(0, 0, (A,), [(key,) for key in self.keys])
         if text.startswith("UPDATE"):
             return StatementResult(len(self.keys), 0, None, ())
         added = re.findall(r"\((\w+)\)", text.partition("VALUES ")[2])
@@ -172,7 +173,7 @@ def test_a_disturbance_ends_the_batch() -> None:
 def test_a_read_sees_what_stands_before_it_and_leaves_no_limit_behind() -> None:
     session = Session()
     execution = executed(session, effect_of((row("1"), read(), row("2"), read())))
-    first, second = ResultSet((("a", 8),), (("1",),)), ResultSet((("a", 8),), (("1",), ("2",)))
+    first, second = ResultSet((A,), (("1",),)), ResultSet((A,), (("1",), ("2",)))
     assert execution.outcomes == [(Executed(1, 1), Executed(1, 0, first), Executed(1, 2), Executed(2, 0, second))]
     limits = [text for text in session.packets[0] if "sql_select_limit" in text]
     assert [("sql_select_limit = 4, max_execution_time = 50" in text) for text in limits] == [True, False, True, False]
@@ -236,7 +237,7 @@ def one_by_one(requests: list[tuple[RequestStatement, ...]]) -> tuple[list[str],
         refused: int | None = None
         for number, statement in enumerate(request):
             if statement.is_read:
-                did = Executed(len(mine), 0, ResultSet((("a", 8),), tuple((key,) for key in mine)))
+                did = Executed(len(mine), 0, ResultSet((A,), tuple((key,) for key in mine)))
             elif statement.inserts:
                 key = statement.sql[len(HEAD) + 1 : -1]
                 did = Executed(1, len(mine) + 1)

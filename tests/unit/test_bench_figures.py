@@ -178,6 +178,8 @@ def test_growth_and_idleness_have_goals() -> None:
     found = {goal.text: goal for goal in goals(_everything())}
     growth = found["growth, 2,000 writes: the last stretch's of the first's per second"]
     assert (growth.value, growth.is_reached) == (0.8, False)
+    memory = found["growth, 2,000 writes: the coordinator's memory, of that once its window of the log was full"]
+    assert (memory.value, memory.is_reached) == (81.0 / 80.0, True)
     idle = found["idle: beyond what four idle servers use, of one core"]
     assert (idle.value, idle.is_reached) == (4.0, True)
 

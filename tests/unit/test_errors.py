@@ -38,7 +38,7 @@ def test_every_error_has_the_published_shape_and_is_a_sentence_to_python_too(err
         (1048, "23000", 409, "constraint"),
         (1451, "23000", 409, "constraint"),
         (1452, "23000", 409, "constraint"),
-        (3819, "HY000", 400, "statement"),
+        (3819, "HY000", 409, "constraint"),
         (1044, "42000", 403, "denied"),
         (1045, "28000", 403, "denied"),
         (1142, "42000", 403, "denied"),
@@ -93,4 +93,18 @@ def test_who_may_try_again_is_told_when_and_who_may_not_is_told_to_look_first() 
 
 
 def test_a_statement_that_took_too_long_is_told_what_to_do() -> None:
-    assert errors.rejected(3024, "HY000", "time exceeded").message.endswith("make it smaller or add an index")
+    assert errors.rejected(3024, "HY000", "time exceeded").hint == "make it smaller, or add an index"
+
+
+def test_what_to_do_is_said_where_mysqls_message_says_only_what_is_wrong() -> None:
+    told = errors.rejected(1062, "23000", "Duplicate entry").body()["error"]
+    assert told == {
+        "kind": "constraint",
+        "errno": 1062,
+        "sqlstate": "23000",
+        "statement_index": None,
+        "hint": "choose another key, or write INSERT … ON DUPLICATE KEY UPDATE",
+    }
+    assert errors.refused("with what to write instead", 1235, "42000").hint is None
+    assert errors.unavailable("no quorum", "unknown").hint == errors.LOOK
+    assert errors.unavailable("no quorum", False).hint == errors.REPEAT

@@ -10,22 +10,20 @@ from decimal import Decimal
 from typing import Any, cast
 
 import pytest
+from admission import Admission
 from driver import Driver
 from errors import QueryError
-from hypothesis import given
-from hypothesis import strategies as st
-from query_answers import TIME_TYPE, rows_as_objects, time_text
 from query_endpoint import QueryEndpoint
 from query_request import LONG_TEXT_CHARS, body_of, bound
 
-from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
+from adapters.mysql_session import Column, ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse, Stale
-from replication.values import Executed, Refusal, Rejected, RequestStatement, ResultSet
+from replication.values import STRONG, Executed, ReadLevel, ReadNeed, Refusal, Rejected, RequestStatement, ResultSet
 from statements.schema_catalogue import Catalogue, ColumnFacts, Table, UniqueKey
 
-LONGLONG, STRING, BLOB, DATETIME, DECIMAL = 8, 253, 252, 12, 246
+LONGLONG, STRING, BLOB, DATETIME, DECIMAL, TIME = 8, 253, 252, 12, 246, 11
 STATEMENTS_MAX = 5
 
 
@@ -37,6 +35,7 @@ class StubDriver:
         self.refusal: ReadRefused | None = None
         self.leave_given_ns: list[int] = []
         self.finished: list[str] = []
+        self.needs: list[ReadNeed] = []
         self.requests: list[tuple[RequestStatement, ...]] = []
         self.written: list[tuple[str, bool, bool]] = []
         self.versions: list[int] = []
@@ -45,9 +44,10 @@ class StubDriver:
         """How many writes that rest on the schema come back as stale before one is answered."""
         self.changes_at_once, self.most_changes_at_once = 0, 0
 
-    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
+    async def read_leave(self, deadline_ns: int, need: ReadNeed) -> ReadAllowed | ReadRefused:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.leave_given_ns.append(time.monotonic_ns())
+        self.needs.append(need)
         # others run between the leave and whoever waits for it
         await asyncio.sleep(0.01)  # others run meanwhile
         return self.refusal or ReadAllowed(1, "replica-1", 77)
@@ -124,11 +124,23 @@ class StubReader:
 
 
 def endpoint_of(
-    driver: StubDriver, reader: StubReader | None = None, deadline_ms: int = 1000, schema: StubSchema | None = None
+    driver: StubDriver,
+    reader: StubReader | None = None,
+    deadline_ms: int = 1000,
+    schema: StubSchema | None = None,
+    room: Admission | None = None,
 ) -> QueryEndpoint:
     readers = cast(dict[str, NodeReader], {"replica-1": reader or StubReader()})
     schema_reader = cast(SchemaReader, schema or StubSchema())
-    return QueryEndpoint(cast(Driver, driver), readers, schema_reader, 1 << 20, STATEMENTS_MAX, deadline_ms)
+    return QueryEndpoint(
+        cast(Driver, driver),
+        readers,
+        schema_reader,
+        room or Admission(9, 1 << 22),
+        1 << 20,
+        STATEMENTS_MAX,
+        deadline_ms,
+    )
 
 
 def query_body(sql: str) -> bytes:
@@ -163,7 +175,7 @@ async def answer_to(result: StatementResult) -> str:
 
 def one_row(**values: tuple[int, object]) -> StatementResult:
     """A result of one row; each column with its type code and value."""
-    columns = [(name, code) for name, (code, _) in values.items()]
+    columns = [Column(name, code) for name, (code, _) in values.items()]
     return StatementResult(1, 0, columns, [tuple(value for _, value in values.values())])
 
 
@@ -186,8 +198,8 @@ def one_row(**values: tuple[int, object]) -> StatementResult:
         (DATETIME, datetime(2025, 11, 23, 16, 30, 0, 1), '"2025-11-23T16:30:00.000001"'),
         (DATETIME, datetime(2025, 11, 23, 16, 30, 0, 500_000), '"2025-11-23T16:30:00.500000"'),
         (10, date(2025, 1, 2), '"2025-01-02"'),
-        (TIME_TYPE, timedelta(hours=1), '"01:00:00"'),
-        (TIME_TYPE, None, "null"),
+        (TIME, timedelta(hours=1), '"01:00:00"'),
+        (TIME, None, "null"),
         (STRING, 'größe ✓ 😀 "quoted"\n', '"größe ✓ 😀 \\"quoted\\"\\n"'),
         (STRING, "", '""'),
         (BLOB, b"\x00\xffabc", f'"{base64.b64encode(bytes([0, 255]) + b"abc").decode()}"'),
@@ -207,61 +219,8 @@ async def test_an_answer_names_the_node_and_how_far_it_is() -> None:
         "rows_affected": 1,
         "executed_on": "replica-1",
         "applied_timestamp": 77,
+        "staleness_ms": 0,
     }
-
-
-def test_rows_are_objects_by_the_columns_names_in_their_order() -> None:
-    columns = [("b", LONGLONG), ("a", LONGLONG)]
-    rows = rows_as_objects(StatementResult(2, 0, columns, [(1, 2), (3, 4)]))
-    assert [list(row.items()) for row in rows] == [[("b", 1), ("a", 2)], [("b", 3), ("a", 4)]]
-
-
-def test_of_two_columns_with_one_name_the_last_counts() -> None:
-    assert rows_as_objects(StatementResult(1, 0, [("a", 8), ("a", 8)], [(1, 2)])) == [{"a": 2}]
-
-
-@pytest.mark.parametrize("columns", [None, [("a", LONGLONG)], [("a", TIME_TYPE)]])
-def test_no_rows_are_no_objects(columns: object) -> None:
-    assert rows_as_objects(StatementResult(0, 0, columns, ())) == []
-
-
-def test_only_columns_of_type_time_are_written_as_times() -> None:
-    half = timedelta(minutes=30)
-    columns = [("t", TIME_TYPE), ("other", STRING), ("u", TIME_TYPE)]
-    rows = rows_as_objects(StatementResult(2, 0, columns, [(half, half, None), ("00:00:01", 1, -half)]))
-    assert rows == [{"t": "00:30:00", "other": half, "u": None}, {"t": "00:00:01", "other": 1, "u": "-00:30:00"}]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (timedelta(0), "00:00:00"),
-        (timedelta(seconds=59), "00:00:59"),
-        (timedelta(hours=23, minutes=59, seconds=59, microseconds=999_999), "23:59:59.999999"),
-        (timedelta(hours=24), "24:00:00"),
-        (timedelta(hours=838, minutes=59, seconds=59), "838:59:59"),
-        (-timedelta(hours=838, minutes=59, seconds=59), "-838:59:59"),
-        (-timedelta(microseconds=1), "-00:00:00.000001"),
-        (-timedelta(seconds=1, microseconds=500_000), "-00:00:01.500000"),
-        (timedelta(microseconds=10), "00:00:00.000010"),
-    ],
-)
-def test_a_time_is_written_as_mysql_writes_it(value: timedelta, text: str) -> None:
-    assert time_text(value) == text
-
-
-@pytest.mark.parametrize("value", [None, "25:61:61", 5])
-def test_what_is_no_time_is_left_as_it_is(value: object) -> None:
-    assert time_text(value) is value
-
-
-@given(total_us=st.integers(-3_020_399_999_999, 3_020_399_999_999))
-def test_a_time_reads_back_as_what_it_was(total_us: int) -> None:
-    text = cast(str, time_text(timedelta(microseconds=total_us)))
-    hours, minutes, seconds = text.lstrip("-").split(":")
-    assert (int(minutes) < 60, float(seconds) < 60, len(minutes), len(seconds) in (2, 9)) == (True, True, 2, True)
-    read_us = (int(hours) * 60 + int(minutes)) * 60_000_000 + int(Decimal(seconds) * 1_000_000)
-    assert (-read_us if text.startswith("-") else read_us) == total_us
 
 
 # ------------------------------------------------------------------------------------------ requests
@@ -380,6 +339,79 @@ async def test_a_long_text_is_parsed_in_steps_between_which_others_run() -> None
     assert driver.written == [(sql, True, False)]
 
 
+# ------------------------------------------------------------------------------------------ read levels
+
+
+@pytest.mark.parametrize(
+    ("asked", "need"),
+    [
+        ({}, STRONG),
+        ({"level": "strong"}, ReadNeed()),
+        ({"level": "leader"}, ReadNeed(ReadLevel.LEADER)),
+        ({"level": "any"}, ReadNeed(ReadLevel.ANY)),
+        ({"level": "bounded", "max_staleness_ms": 250}, ReadNeed(ReadLevel.BOUNDED, 250_000_000)),
+        ({"max_staleness_ms": 0}, ReadNeed(ReadLevel.BOUNDED)),
+        ({"after_timestamp": 5}, ReadNeed(ReadLevel.ANY, 0, 5)),
+        ({"level": "leader", "after_timestamp": 5}, ReadNeed(ReadLevel.LEADER, 0, 5)),
+    ],
+)
+async def test_what_a_read_needs_is_asked_of_the_protocol(asked: dict[str, Any], need: ReadNeed) -> None:
+    driver = StubDriver()
+    one = json.dumps({"query": "SELECT 1", **asked}).encode()
+    several = json.dumps({"statements": [{"query": "SELECT 1"}], **asked}).encode()
+    for body in (one, several):
+        answer = await endpoint_of(driver, StubReader(one_row(a=(LONGLONG, 1)))).answer(body)
+        assert (answer["executed_on"], answer["applied_timestamp"], answer["staleness_ms"]) == ("replica-1", 77, 0)
+    assert driver.needs == [need, need]
+
+
+async def test_rows_look_as_the_request_wants_them_in_a_batch_too() -> None:
+    wanted = {"format": {"rows": "arrays", "integers": "text"}}
+    one = json.dumps({"query": "SELECT 1", **wanted}).encode()
+    answer = await endpoint_of(StubDriver(), StubReader(one_row(a=(LONGLONG, 2**63 - 1)))).answer(one)
+    rows = {"columns": [{"name": "a", "type": "BIGINT"}], "data": [[str(2**63 - 1)]]}
+    assert {name: answer[name] for name in rows} == rows
+    driver = StubDriver()
+    results = (Executed(1, 0), Executed(1, 0, ResultSet((Column("a", LONGLONG),), ((2**63 - 1,),))))
+    driver.write_answer = Acknowledge(1, 5, results, "replica-2", ("replica-1", "replica-3"), 2)
+    several = json.dumps({"statements": [{"query": "DELETE FROM t"}, {"query": "SELECT 1"}], **wanted}).encode()
+    batch = await endpoint_of(driver).answer(several)
+    assert cast(list[Any], batch["results"])[1] == {"rows_affected": 1, **rows}
+
+
+@pytest.mark.parametrize("form", [{"rows": "tables"}, {"integers": 1}, {"row": "arrays"}, "arrays", {"columns": "yes"}])
+async def test_a_format_that_is_none_is_refused(form: object) -> None:
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(StubDriver()).answer(json.dumps({"query": "SELECT 1", "format": form}).encode())
+    assert (refused.value.status, refused.value.kind) == (422, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"level": "bounded"},
+        {"level": "any", "max_staleness_ms": 5},
+        {"level": "quorum"},
+        {"level": "bounded", "max_staleness_ms": -1},
+        {"after_timestamp": "5"},
+        {"max_staleness_ms": 1.5},
+    ],
+)
+async def test_a_need_that_makes_no_sense_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(QueryError) as refused:
+        await endpoint_of(StubDriver()).answer(json.dumps({"query": "SELECT 1", **asked}).encode())
+    assert (refused.value.status, refused.value.kind) == (422, "bad_request")
+
+
+async def test_a_write_has_no_read_level() -> None:
+    driver = StubDriver()
+    for asked in ({"query": "DELETE FROM t"}, {"statements": [{"query": "DELETE FROM t"}, {"query": "SELECT 1"}]}):
+        with pytest.raises(QueryError) as refused:
+            await endpoint_of(driver).answer(json.dumps(asked | {"level": "any"}).encode())
+        assert refused.value.status == 422
+    assert driver.requests == []
+
+
 # ------------------------------------------------------------------------------------------ batches
 
 
@@ -390,7 +422,7 @@ def batch_body(*statements: str | dict[str, Any]) -> bytes:
 
 async def test_a_batch_is_one_request_and_is_told_what_each_statement_did() -> None:
     driver = StubDriver()
-    found = ResultSet((("a", LONGLONG),), ((7,),))
+    found = ResultSet((Column("a", LONGLONG),), ((7,),))
     results = (Executed(1, 9), Executed(1, 0, found), Executed(3, 0))
     driver.write_answer = Acknowledge(1, 5, results, "replica-2", ("replica-1", "replica-3"), 2)
     update = {"query": "UPDATE t SET a = ? WHERE b = ?", "params": ["it's", 2]}
@@ -616,7 +648,7 @@ async def test_a_read_without_leave_is_not_done() -> None:
 class HangingDriver(StubDriver):
     """Everything is under way, and nothing ends."""
 
-    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
+    async def read_leave(self, deadline_ns: int, need: ReadNeed) -> ReadAllowed | ReadRefused:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -657,3 +689,41 @@ async def test_what_the_server_waits_for_no_longer_is_answered_with_what_is_know
     answer = json.loads(sent[1]["body"])
     assert (sent[0]["status"], answer["committed"], answer["error"]["kind"]) == (503, committed, "unavailable")
     assert (b"retry-after", b"1") in sent[0]["headers"]
+
+
+# ------------------------------------------------------------------------------------------ how much is held
+
+
+async def hanging(
+    endpoint: QueryEndpoint, *messages: dict[str, Any]
+) -> asyncio.Task[tuple[int, dict[bytes, bytes], bytes]]:
+    task = asyncio.create_task(over_asgi(endpoint, *messages))
+    await asyncio.sleep(0.01)  # it gets as far as it can
+    return task
+
+
+async def test_more_requests_than_there_is_room_for_are_told_so_and_those_that_are_in_stay() -> None:
+    room = Admission(2, 1 << 20)
+    endpoint = endpoint_of(HangingDriver(), room=room)
+    whole = {"type": "http.request", "body": query_body("SELECT 1")}
+    inside = [await hanging(endpoint, whole) for _ in range(2)]
+    status, headers, body = await over_asgi(endpoint, whole)
+    answer = json.loads(body)
+    assert (status, answer["error"]["kind"], answer["committed"]) == (429, "overloaded", False)
+    assert headers[b"retry-after"] == b"1"
+    assert not any(task.done() for task in inside)
+    for task in inside:
+        task.cancel()
+        assert (await task)[0] == 503
+    assert (room.requests, room.bytes) == (0, 0)
+
+
+async def test_bytes_are_counted_as_they_come_and_given_back() -> None:
+    room = Admission(9, 1000)
+    endpoint = endpoint_of(StubDriver(), StubReader(one_row(a=(LONGLONG, 1))), room=room)
+    part = {"type": "http.request", "body": b" " * 600, "more_body": True}
+    status, _, body = await over_asgi(endpoint, part, part)
+    assert (status, json.loads(body)["error"]["kind"]) == (429, "overloaded")
+    assert (room.requests, room.bytes) == (0, 0)
+    status, *_ = await over_asgi(endpoint, part, {"type": "http.request", "body": query_body("SELECT 1")})
+    assert status == 200

@@ -10,6 +10,7 @@ import pytest
 from adapters.mysql_session import ConnectionBroken, MySQLSession, ServerError, StatementResult
 from adapters.schema_reader import SchemaReader, SchemaUnknown
 from replication.effects import ReadAllowed, ReadRefused
+from replication.values import ReadNeed
 from statements.schema_tables import QUERIES
 
 TABLES = [("d", "t", "BASE TABLE", 0)]
@@ -27,7 +28,7 @@ class Leaves:
         self.given = 0
         self.finished = 0
 
-    async def read_leave(self, deadline_ns: int) -> ReadAllowed | ReadRefused:
+    async def read_leave(self, deadline_ns: int, need: ReadNeed) -> ReadAllowed | ReadRefused:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         self.given += 1
         return self.refusal or ReadAllowed(1, "replica-1", 7)
