@@ -165,6 +165,7 @@ class Coordinator:
             for name, (host, port) in addresses.items()
         }
         history = NodeReading(self.driver, self.historians)
+        self._keep_keys_s = settings.idempotency_keep_s
         self.once = ExactlyOnce(history, settings.idempotency_keep_s, settings.request_deadline_ms)
         self.query = QueryEndpoint(
             self.driver,
@@ -214,7 +215,7 @@ class Coordinator:
 
     async def _forget_keys(self) -> None:
         while True:
-            await asyncio.sleep(FORGET_INTERVAL_S)  # it is looked for so often
+            await asyncio.sleep(min(FORGET_INTERVAL_S, self._keep_keys_s))  # it is looked for so often
             with contextlib.suppress(QueryError):  # nobody could be asked: there is a next time
                 while await self.once.has_old_ones():
                     if not isinstance(await self.driver.write((self.once.forgetting(),)), Acknowledge):
