@@ -58,6 +58,7 @@ MEMBERS = (
             "DDL_DB_PASSWORD",
             "SCHEMA_READER_DB_PASSWORD",
             "VERIFIER_DB_PASSWORD",
+            "HISTORIAN_DB_PASSWORD",
         ),
         # named, not left to what happens to be installed: the write path is measured with these
         uvicorn_options=(

@@ -25,6 +25,7 @@ class CoordinatorSettings(BaseSettings):
     ddl_db_password: SecretStr
     schema_reader_db_password: SecretStr
     verifier_db_password: SecretStr
+    historian_db_password: SecretStr
     timestamp_urls: str = "http://127.0.0.1:8001,http://127.0.0.1:8002"
     metrics_url: str = "http://127.0.0.1:8003"
     cabinet_url: str = "http://127.0.0.1:8004"
@@ -37,6 +38,8 @@ class CoordinatorSettings(BaseSettings):
     read_rows_max: int = Field(default=100_000, ge=1)
     batch_read_timeout_ms: int = Field(default=1_000, ge=10)
     """How long one SELECT among writes may run: all other writes wait for it."""
+    idempotency_keep_s: int = Field(default=86_400, ge=1)
+    """How long an Idempotency-Key is remembered."""
     batch_statements_max: int = Field(default=1_000, ge=1)
     """Statements of one request."""
     body_bytes_max: int = Field(default=2 << 20, ge=1024)

@@ -23,15 +23,18 @@ from crash_point import ConnectionCut
 from draining import Draining
 from driver import Driver
 from errors import QueryError, bad_request
-from fastapi import FastAPI, Query, Request
+from exactly_once import ExactlyOnce
+from fastapi import FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from node_reading import NodeReading
 from query_contract import (
     BatchAnswer,
     BatchRequest,
     ElectionsAnswer,
     ErrorAnswer,
     ExplainAnswer,
+    FateAnswer,
     HealthAnswer,
     QueryRequest,
     ReadAnswer,
@@ -55,6 +58,7 @@ from adapters.node_reader import NodeReader
 from adapters.schema_reader import SESSION as SCHEMA_SESSION
 from adapters.schema_reader import SchemaReader
 from adapters.service_clients import AdviceClient, TimestampClient
+from replication.effects import Acknowledge
 from replication.replicator import Replicator
 
 log = logging.getLogger("coordinator")
@@ -62,6 +66,9 @@ log = logging.getLogger("coordinator")
 QUERY_PATHS = ("/query", EXPLAIN_PATH)
 VERIFY_WAIT_S = 60.0
 """How long `POST /verify` waits for the end of a comparison at most."""
+FORGET_INTERVAL_S = 60.0
+HISTORIANS_MAX = 2
+"""Connections, a node, for looking at what became of requests."""
 LOOP_STALE_S = 5.0
 """A loop that took no step for so long is stuck: the heartbeat alone makes several a second."""
 
@@ -143,10 +150,28 @@ class Coordinator:
             settings.database,
             settings.read_timeout_ms / 1000,
         )
+        self.historians = {
+            name: NodeReader(
+                host,
+                port,
+                settings.historian_db_password.get_secret_value(),
+                "_replication",
+                connect_timeout_s=connect_timeout_s,
+                read_timeout_s=settings.read_timeout_ms / 1000,
+                rows_max=settings.read_rows_max,
+                connections_max=HISTORIANS_MAX,
+                account="historian",
+            )
+            for name, (host, port) in addresses.items()
+        }
+        history = NodeReading(self.driver, self.historians)
+        self._keep_keys_s = settings.idempotency_keep_s
+        self.once = ExactlyOnce(history, settings.idempotency_keep_s, settings.request_deadline_ms)
         self.query = QueryEndpoint(
             self.driver,
-            self.readers,
+            NodeReading(self.driver, self.readers),
             self.schema,
+            self.once,
             Admission(settings.requests_max, settings.request_bytes_max),
             settings.body_bytes_max,
             settings.batch_statements_max,
@@ -165,6 +190,7 @@ class Coordinator:
             self._begin(
                 self.verifier.repeat(self._verify_interval_s, self._verification_ended), "comparing now and then"
             )
+        self._begin(self._forget_keys(), "forgetting keys")
         crash_point.reach(points.START_AFTER)
 
     async def stop(self) -> None:
@@ -172,7 +198,7 @@ class Coordinator:
             task.cancel()
         await self.verifier.stop()
         await self.driver.stop()
-        for reader in self.readers.values():
+        for reader in (*self.readers.values(), *self.historians.values()):
             reader.close()
         self.schema.close()
         await self.timestamps.close()
@@ -186,6 +212,14 @@ class Coordinator:
                 crash_point.reach(points.ADVICE_AFTER)
                 self.driver.advise(advice)
             await asyncio.sleep(self._advice_interval_s)  # advice is asked for so often
+
+    async def _forget_keys(self) -> None:
+        while True:
+            await asyncio.sleep(min(FORGET_INTERVAL_S, self._keep_keys_s))  # it is looked for so often
+            with contextlib.suppress(QueryError):  # nobody could be asked: there is a next time
+                while await self.once.has_old_ones():
+                    if not isinstance(await self.driver.write((self.once.forgetting(),)), Acknowledge):
+                        break
 
     def _begin(self, work: Coroutine[None, None, None], what: str) -> None:
         """Something that goes on as long as the process."""
@@ -250,7 +284,13 @@ def create_api(coordinator_of: Any) -> FastAPI:
     errors = {status: {"model": ErrorAnswer} for status in (400, 403, 409, 413, 422, 429, 503, 504)}
 
     @api.post("/query", response_model=WriteAnswer | ReadAnswer | BatchAnswer | ReadBatchAnswer, responses=errors)
-    async def query(request: QueryRequest | BatchRequest) -> Response:
+    async def query(
+        request: QueryRequest | BatchRequest,
+        idempotency_key: Annotated[
+            str | None,
+            Header(description="A write with a key takes effect once, however often it is sent", max_length=128),
+        ] = None,
+    ) -> Response:
         """Run one SQL statement, or several that take effect together or not at all. A write is acknowledged when it can never be
         lost, a read sees all of those.
         """
@@ -262,6 +302,25 @@ def create_api(coordinator_of: Any) -> FastAPI:
     async def explain(request: QueryRequest) -> Response:
         """What would become of a query, without doing it: its kind, what would be replicated, or why it is refused."""
         raise NotImplementedError("POST /explain-replication is answered by QueryEndpoint")
+
+    fates: dict[int | str, dict[str, Any]] = {status: errors[status] for status in (422, 503)}
+
+    @api.get("/transactions/{key:path}", response_model=FateAnswer, responses=fates)
+    async def fate_of_key(key: str) -> dict[str, Any]:
+        """What became of the request that was sent with this Idempotency-Key."""
+        once: ExactlyOnce = coordinator_of().once
+        return msgspec.structs.asdict(await once.fate_of_key(key))
+
+    @api.get("/transactions", response_model=FateAnswer, responses=fates)
+    async def fate_at(timestamp: Annotated[int, Query(ge=1, le=1 << 62)]) -> dict[str, Any]:
+        """Whether a write with this timestamp is committed."""
+        once: ExactlyOnce = coordinator_of().once
+        return msgspec.structs.asdict(await once.fate_at(timestamp))
+
+    @api.exception_handler(QueryError)
+    async def query_error(_: Request, error: QueryError) -> JSONResponse:
+        headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+        return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
     @api.get("/status", response_model=StatusAnswer)
     async def status() -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import errors
 from errors import QueryError
+from exactly_once import First
 from result_rows import RowFormat, Rows, rows_of
 
 from replication.effects import Acknowledge, Fail, ReadAllowed
@@ -48,6 +49,45 @@ def _result(did: Executed, form: RowFormat) -> Answer:
     if did.found is not None:
         return found(did.found, form)
     return {"rows_affected": did.rows_affected, "last_insert_id": did.insert_id}
+
+
+def write_again(first: First) -> Answer:
+    """Of a write that took effect when it was sent before."""
+    did = first.entries[0] if first.entries else None
+    return {
+        "success": True,
+        "message": f"Write successful before (timestamp: {first.timestamp})",
+        "timestamp": first.timestamp,
+        "rows_affected": did and did.rows_affected,
+        "executed_on": first.node,
+        "last_insert_id": did and did.insert_id,
+        "quorum": [],
+        "committed": True,
+        "repeated": True,
+    }
+
+
+def batch_again(first: First, are_reads: Sequence[bool]) -> Answer:
+    """Of a batch that took effect when it was sent before. What its reads found is nowhere kept."""
+    entries = None if first.entries is None else iter(first.entries)
+    results: list[Answer] = []
+    for is_read in are_reads:
+        if is_read:
+            results.append({"rows_affected": None, "data": None})
+        else:
+            did = None if entries is None else next(entries)
+            results.append({"rows_affected": did and did.rows_affected, "last_insert_id": did and did.insert_id})
+    return {
+        "success": True,
+        "message": f"Batch successful before (timestamp: {first.timestamp})",
+        "timestamp": first.timestamp,
+        "rows_affected": first.entries and sum(did.rows_affected for did in first.entries),
+        "results": results,
+        "executed_on": first.node,
+        "quorum": [],
+        "committed": True,
+        "repeated": True,
+    }
 
 
 def found(result: Rows, form: RowFormat) -> Answer:

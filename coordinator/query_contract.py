@@ -105,11 +105,14 @@ class WriteAnswer(BaseModel):
     success: Literal[True]
     message: str = Field(examples=["Write successful (timestamp: 5, quorum: 2/2)"])
     timestamp: int
-    rows_affected: int
+    rows_affected: int | None = Field(
+        description="null: it was repeated, and the log does not reach back to the first one"
+    )
     executed_on: str
-    last_insert_id: int
+    last_insert_id: int | None
     quorum: list[str]
     committed: Literal[True]
+    repeated: bool = Field(default=False, description="It took effect before, with the same Idempotency-Key")
 
 
 class ColumnView(BaseModel):
@@ -138,7 +141,7 @@ class ReadAnswer(BaseModel):
 class StatementResult(BaseModel):
     """What one statement of a batch did: a write has `last_insert_id`, a read has `data`."""
 
-    rows_affected: int
+    rows_affected: int | None
     last_insert_id: int | None = None
     columns: list[ColumnView] | None = None
     data: list[Row] | None = None
@@ -150,11 +153,12 @@ class BatchAnswer(BaseModel):
     success: Literal[True]
     message: str = Field(examples=["Batch successful (timestamp: 5, quorum: 2/2)"])
     timestamp: int
-    rows_affected: int
+    rows_affected: int | None
     results: list[StatementResult]
     executed_on: str
     quorum: list[str]
     committed: Literal[True]
+    repeated: bool = Field(default=False, description="It took effect before; what its reads found then is not kept")
 
 
 class ReadBatchAnswer(BaseModel):
@@ -290,3 +294,17 @@ class ReadyAnswer(BaseModel):
     ready: bool
     service: Literal["coordinator"]
     reason: str
+
+
+class WriteResult(BaseModel):
+    rows_affected: int
+    last_insert_id: int
+
+
+class FateAnswer(BaseModel):
+    """What became of a request: `unknown` is what is not decided yet, or too long ago."""
+
+    fate: Literal["committed", "not committed", "unknown"]
+    message: str
+    timestamp: int | None
+    results: list[WriteResult] | None = Field(description="Of its writes, where the log still has them")

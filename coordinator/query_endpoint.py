@@ -11,9 +11,8 @@ that each is judged by what the one before it left.
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import errors
@@ -21,10 +20,13 @@ import msgspec
 from admission import Admission, Visit
 from driver import Driver
 from errors import QueryError
+from exactly_once import DUPLICATE_ERRNO, ExactlyOnce, First, claim, digest_of, key_in
 from long_work import Pauses, in_steps
 from made_values import random_seed, with_values
+from node_reading import NodeReading, blaming
 from query_answers import (
     Answer,
+    batch_again,
     batch_answer,
     explanation,
     failed,
@@ -32,16 +34,15 @@ from query_answers import (
     read_batch_answer,
     refused,
     rejected,
+    write_again,
     write_answer,
 )
 from query_request import LONG_TEXT_CHARS, BatchStatement, body_of, bound, need_of
 from result_rows import PLAIN, RowFormat
 
-from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
-from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
-from adapters.outcomes import DISTURBANCES
+from adapters.mysql_session import StatementResult
 from adapters.schema_reader import SchemaReader, SchemaUnknown
-from replication.effects import Acknowledge, Fail, ReadAllowed, ReadRefused, Refuse, Stale
+from replication.effects import Acknowledge, Fail, ReadAllowed, Refuse, Stale
 from replication.values import STRONG, ReadNeed, RequestStatement
 from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
 from statements.schema_judge import judge_in_steps
@@ -53,12 +54,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-RETRY_READ_S = 0.02
-SHUTDOWN_ERRNO = 1053
-CHANGED_ERRNO = 1412
-"""A table was changed after the snapshot of several reads was opened."""
-READ_DISTURBANCES = (DISTURBANCES | {SHUTDOWN_ERRNO, CHANGED_ERRNO}) - {errors.TIMED_OUT_ERRNO, 1290, 1792, 1836}
-"""Not those that a write meets at a server that only reads: there the statement is what is wrong."""
 EXPLAIN_PATH = "/explain-replication"
 
 
@@ -71,17 +66,19 @@ class QueryEndpoint:
     def __init__(
         self,
         driver: Driver,
-        readers: dict[str, NodeReader],
+        reading: NodeReading,
         schema: SchemaReader,
+        once: ExactlyOnce,
         admission: Admission,
         body_bytes_max: int,
         statements_max: int,
         deadline_ms: int,
     ) -> None:
         self._driver = driver
-        self._readers = readers
+        self._reading = reading
         self._schema = schema
         self._schema_changes = asyncio.Lock()
+        self._once = once
         self._admission = admission
         self._body_bytes_max = body_bytes_max
         self._statements_max = statements_max
@@ -89,10 +86,14 @@ class QueryEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI door."""
-        answer = self.explain if scope["path"] == EXPLAIN_PATH else self.answer
         try:
             with self._admission.visit() as visit:
-                status, headers, body = 200, [], await answer(await self._body(receive, visit))
+                data = await self._body(receive, visit)
+                if scope["path"] == EXPLAIN_PATH:
+                    answer = await self.explain(data)
+                else:
+                    answer = await self.answer(data, key_in(scope["headers"]))
+            status, headers, body = 200, [], answer
         except QueryError as error:
             status, headers, body = error.status, _error_headers(error), error.body()
         except asyncio.CancelledError:
@@ -120,19 +121,21 @@ class QueryEndpoint:
             if not message.get("more_body"):
                 return body
 
-    async def answer(self, data: bytes) -> Answer:
-        """The body of a successful answer. Raises QueryError."""
+    async def answer(self, data: bytes, key: str | None = None) -> Answer:
+        """The body of a successful answer. `key`: with which the request takes effect once. Raises QueryError."""
         body = body_of(data)
         form = body.format or PLAIN
         if body.statements is not None:
-            return await self._answer_batch(body.statements, need_of(body), form)
+            return await self._answer_batch(body.statements, need_of(body), form, key)
         assert body.query is not None
         statement, need = await self._parse(await bound(body.query, body.params)), need_of(body)
         if statement.kind is Kind.READ:
-            leave, (result,) = await self._read([statement.text], need)
+            leave, (result,) = await self._reading.read([statement.text], need, time.monotonic_ns() + self._deadline_ns)
             return read_answer(result, leave, form)
         check_is_strong(need)
-        answer = await self._completed(self._send([statement], [None]))
+        answer = await self._write([statement], [None], key, is_batch=False)
+        if isinstance(answer, First):
+            return write_again(answer)
         if isinstance(answer, Refuse):
             raise rejected(answer.error)
         return write_answer(answer)
@@ -167,7 +170,9 @@ class QueryEndpoint:
 
     # ------------------------------------------------------------------------------------------ batches
 
-    async def _answer_batch(self, asked: list[BatchStatement], need: ReadNeed, form: RowFormat) -> Answer:
+    async def _answer_batch(
+        self, asked: list[BatchStatement], need: ReadNeed, form: RowFormat, key: str | None
+    ) -> Answer:
         if not 0 < len(asked) <= self._statements_max:
             raise errors.bad_request(
                 422, f"a batch has 1 to {self._statements_max} statements, and this one {len(asked)}"
@@ -185,7 +190,9 @@ class QueryEndpoint:
         for index, statement in enumerate(statements):
             with blaming(index):
                 check_in_batch(statement)
-        answer = await self._completed(self._send(statements, expected))
+        answer = await self._write(statements, expected, key, is_batch=True)
+        if isinstance(answer, First):
+            return batch_again(answer, [statement.kind is Kind.READ for statement in statements])
         if isinstance(answer, Refuse):
             with blaming(answer.error.statement):
                 raise rejected(answer.error)
@@ -194,7 +201,8 @@ class QueryEndpoint:
     async def _read_batch(
         self, statements: list[Statement], expected: list[int | None], need: ReadNeed
     ) -> tuple[ReadAllowed, list[StatementResult]]:
-        leave, results = await self._read([statement.text for statement in statements], need)
+        texts = [statement.text for statement in statements]
+        leave, results = await self._reading.read(texts, need, time.monotonic_ns() + self._deadline_ns)
         for index, (result, count) in enumerate(zip(results, expected, strict=True)):
             if count not in (None, len(result.rows)):
                 with blaming(index):
@@ -221,8 +229,31 @@ class QueryEndpoint:
                     raise error from refusal
         return catalogue.version
 
-    async def _send(self, statements: list[Statement], expected: list[int | None]) -> Acknowledge | Refuse | Fail:
-        """As one request: all of it or nothing."""
+    async def _write(
+        self, statements: list[Statement], expected: list[int | None], key: str | None, *, is_batch: bool
+    ) -> Acknowledge | Refuse | First:
+        """As one request: all of it or nothing. With a key: once. Raises QueryError."""
+        if key is None:
+            return await self._completed(self._send(statements, expected, ()))
+        if statements[0].kind is Kind.SCHEMA_CHANGE:
+            reason = "a schema change takes no Idempotency-Key: write CREATE TABLE IF NOT EXISTS, DROP TABLE IF EXISTS"
+            raise refused(Refused(reason, UNSUPPORTED))
+        parts = [(each.text, count) for each, count in zip(statements, expected, strict=True)]
+        digest = digest_of(parts, is_batch=is_batch)
+        with self._once.under_way(key):
+            answer = await self._completed(self._send(statements, expected, (claim(key, digest),)))
+            if isinstance(answer, Acknowledge):
+                return msgspec.structs.replace(answer, results=answer.results[1:])
+            error = answer.error
+            if error.statement > 0:
+                told = msgspec.structs.replace(error, statement=error.statement - 1)
+                return msgspec.structs.replace(answer, error=told)
+            return await self._once.first(key, digest) if error.errno == DUPLICATE_ERRNO else answer
+
+    async def _send(
+        self, statements: list[Statement], expected: list[int | None], before: tuple[RequestStatement, ...]
+    ) -> Acknowledge | Refuse | Fail:
+        """`before`: of our own, in front of the client's."""
         deadline_ns = time.monotonic_ns() + self._deadline_ns
         if statements[0].kind is Kind.SCHEMA_CHANGE:
             async with self._schema_changes:
@@ -230,7 +261,7 @@ class QueryEndpoint:
                 changed = await self._driver.change_schema(statements[0].text)
             assert not isinstance(changed, Stale)  # it was sent without a version
             return changed
-        parts, row_schema = [], 0
+        parts, row_schema = list(before), 0
         for statement, expected_rows in zip(statements, expected, strict=True):
             row_at, version = self._row_at(statement, deadline_ns)
             row_schema = version or row_schema
@@ -268,45 +299,6 @@ class QueryEndpoint:
             raise failed(answer)
         return answer
 
-    # ------------------------------------------------------------------------------------------ reads
-
-    async def _read(self, texts: list[str], need: ReadNeed) -> tuple[ReadAllowed, list[StatementResult]]:
-        """At one node, several at one moment. Raises QueryError."""
-        deadline_ns = time.monotonic_ns() + self._deadline_ns
-        while True:
-            # leave is given between asking and waking up: only what is older than the first is surely older than it
-            asked_ns = time.monotonic_ns()
-            leave = await self._driver.read_leave(deadline_ns, need)
-            if isinstance(leave, ReadRefused):
-                raise errors.unavailable(leave.reason, False)
-            started_ns = time.monotonic_ns()
-            try:
-                return leave, await self._readers[leave.node].read(texts, asked_ns)
-            except ServerError as error:
-                with blaming(error.place if len(texts) > 1 else None):
-                    raise _read_error(leave.node, error) from error
-            except RowsExceeded as exceeded:
-                with blaming(exceeded.place if len(texts) > 1 else None):
-                    raise errors.bad_request(413, str(exceeded)) from exceeded
-            except ConnectionIsNew:
-                continue
-            except ConnectionBroken as broken:
-                if time.monotonic_ns() > deadline_ns:
-                    raise errors.unavailable(f"{leave.node} does not answer: {broken}", False) from broken
-            finally:
-                self._driver.read_finished(leave.node, time.monotonic_ns() - started_ns)
-            await asyncio.sleep(RETRY_READ_S)  # the node's connection broke: a moment for the protocol to notice
-
-
-@contextlib.contextmanager
-def blaming(index: int | None) -> Iterator[None]:
-    """Errors in here are this statement's of a batch."""
-    try:
-        yield
-    except QueryError as error:
-        error.statement_index = index
-        raise
-
 
 def check_is_strong(need: ReadNeed) -> None:
     """Raises QueryError where a write asks for what only a read can have."""
@@ -322,14 +314,6 @@ def check_in_batch(statement: Statement) -> None:
         raise refused(Refused("a schema change cannot be undone: send it as a request of its own", UNSUPPORTED))
     if statement.asks_server:
         raise refused(Refused("beside writes only tables can be read: send it as a request of its own", UNSUPPORTED))
-
-
-def _read_error(node: str, error: ServerError) -> QueryError:
-    """What MySQL said of the statement, or of itself: that is no fault of the request."""
-    if error.errno in READ_DISTURBANCES:
-        reason = f"{node} could not run it: {error.message}"
-        return errors.unavailable(reason, False, error.errno, error.sqlstate)
-    return errors.rejected(error.errno, error.sqlstate, error.message)
 
 
 def _error_headers(error: QueryError) -> list[tuple[bytes, bytes]]:

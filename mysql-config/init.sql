@@ -4,7 +4,7 @@
 -- ${…} is filled in from the environment by whoever runs this file (the server itself cannot read an environment):
 --   COORDINATOR_DB_PASSWORD  READER_DB_PASSWORD  COLLECTOR_DB_PASSWORD  CLONER_DB_PASSWORD  DDL_DB_PASSWORD
 --   SCHEMA_READER_DB_PASSWORD
---   VERIFIER_DB_PASSWORD
+--   VERIFIER_DB_PASSWORD  HISTORIAN_DB_PASSWORD
 -- Times and logs: see coordinator/DESIGN.md, "What each node stores".
 
 CREATE DATABASE IF NOT EXISTS distributed_db CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci;
@@ -49,6 +49,15 @@ CREATE TABLE IF NOT EXISTS _replication.log (
 -- Where ids are used up that a session must not give to the next statement. Always empty.
 CREATE TABLE IF NOT EXISTS _replication.spent_ids (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB;
 
+-- Requests that took effect and had a key of the client's: written by entries of the log like users' rows, and so is their removal.
+CREATE TABLE IF NOT EXISTS _replication.requests (
+  idempotency_key     VARBINARY(128)  NOT NULL PRIMARY KEY,
+  digest              BINARY(16)      NOT NULL COMMENT 'of what was asked',
+  timestamp           BIGINT UNSIGNED NOT NULL,
+  made_at             DATETIME(6)     NOT NULL,
+  KEY made_at (made_at)
+) ENGINE = InnoDB;
+
 INSERT IGNORE INTO _replication.meta VALUES (1, '', '', 0, '', '', 0, 0, 0, 0, 0, NULL, NULL, '');
 INSERT IGNORE INTO _replication.log VALUES (0, 0, 0, 0, 0, 0, 0, 0, '', REPEAT('\0', 16), 0);
 
@@ -74,6 +83,7 @@ CREATE USER IF NOT EXISTS cloner@'%'      IDENTIFIED BY '${CLONER_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS ddl@'%'         IDENTIFIED BY '${DDL_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS schema_reader@'%' IDENTIFIED BY '${SCHEMA_READER_DB_PASSWORD}';
 CREATE USER IF NOT EXISTS verifier@'%'    IDENTIFIED BY '${VERIFIER_DB_PASSWORD}';
+CREATE USER IF NOT EXISTS historian@'%'   IDENTIFIED BY '${HISTORIAN_DB_PASSWORD}';
 
 -- Writes users' rows and the log. SESSION_VARIABLES_ADMIN: it pins what a statement's result depends on.
 -- (All databases, because users may make some; less the server's own.)
@@ -112,6 +122,8 @@ REVOKE SELECT, SHOW VIEW ON sys.* FROM verifier@'%';
 REVOKE SELECT, SHOW VIEW ON performance_schema.* FROM verifier@'%';
 REVOKE SELECT, SHOW VIEW ON _replication.* FROM verifier@'%';
 GRANT SELECT ON _replication.meta TO verifier@'%';
+-- Tells what became of a request. Runs no user's text.
+GRANT SELECT ON _replication.* TO historian@'%';
 -- Probes.
 GRANT SELECT ON _replication.* TO collector@'%';
 -- Full copies of a node's data (MySQL's clone plugin), on both ends. SYSTEM_VARIABLES_ADMIN: it names the donor. Runs no user's text.

@@ -1,4 +1,4 @@
-"""Users' SELECTs at one node: a small pool of connections of the account `reader`.
+"""Reads at one node: a small pool of connections; users' SELECTs under the account `reader`.
 
 The second net under the parser: the account may only SELECT, and its transactions are read-only. Each statement is its own
 transaction (autocommit), so each read sees what is committed at its moment; a connection left in an open snapshot would go
@@ -40,6 +40,7 @@ class NodeReader:
         read_timeout_s: float,
         rows_max: int,
         connections_max: int,
+        account: str = "reader",
     ) -> None:
         self._read_timeout_s = read_timeout_s
         self._rows_max = rows_max
@@ -51,7 +52,7 @@ class NodeReader:
             f"USE `{database}`",
         ]
         self._idle = [
-            MySQLSession(host, port, "reader", password, setup=setup, connect_timeout_s=connect_timeout_s)
+            MySQLSession(host, port, account, password, setup=setup, connect_timeout_s=connect_timeout_s)
             for _ in range(connections_max)
         ]
         self._free = asyncio.Semaphore(connections_max)

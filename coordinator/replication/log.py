@@ -202,11 +202,16 @@ def end_after(row: LogRow) -> LogEnd:
     return LogEnd(row.position, row.entries_total, row.bytes_total, row.checksum, row.open_change)
 
 
+def batch_in(payload: bytes) -> Batch:
+    """What a row's payload holds. Raises msgspec.MsgspecError."""
+    return _decode_batch(payload)
+
+
 @lru_cache(maxsize=8)
 def batch_of(row: LogRow) -> Batch:
     """The entries that a row carries; read once for all replicas that keep up. Raises LogDamaged where it cannot be read."""
     try:
-        return _decode_batch(row.payload)
+        return batch_in(row.payload)
     except msgspec.MsgspecError as error:
         raise LogDamaged(f"row {row.position}: the payload cannot be read: {error}") from error
 

@@ -1,6 +1,7 @@
 """The coordinator over HTTP, in process: the README's answers, and a true status with a sentence for everything else."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,6 +17,7 @@ from query_contract import (
     ElectionsAnswer,
     ErrorAnswer,
     ExplainAnswer,
+    FateAnswer,
     HealthAnswer,
     ReadAnswer,
     ReadBatchAnswer,
@@ -26,7 +28,7 @@ from query_contract import (
 
 from adapters.mysql_session import Column, ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, RowsExceeded
-from replication.effects import CommitBatch, ExecuteBatch, Fence, NodeEffect
+from replication.effects import CommitBatch, ExecuteBatch, Fence, NodeEffect, StoreRows
 from replication.replies import Reply
 from replication.values import Disturbed, Rejected
 
@@ -749,3 +751,99 @@ async def test_a_batch_that_is_refused_names_the_statement_and_does_nothing(
     assert error_in(refused) == expected
     assert refused.json()["error"]["statement_index"] == index
     assert not cluster.nodes["mysql-master"].model.data
+
+
+# ------------------------------------------------------------------------------------------ exactly once
+
+
+async def keyed(client: httpx.AsyncClient, key: str, asked: str | dict[str, Any]) -> httpx.Response:
+    body = {"query": asked} if isinstance(asked, str) else asked
+    return await client.post("/query", json=body, headers={"idempotency-key": key})
+
+
+async def test_a_write_with_a_key_takes_effect_once_however_often_it_is_sent(
+    cluster: InProcessCluster, client: httpx.AsyncClient
+) -> None:
+    first = checked(await keyed(client, "a", INSERT), WriteAnswer)
+    assert "repeated" not in first
+    for _ in range(3):
+        again = checked(await keyed(client, "a", INSERT), WriteAnswer)
+        assert again["repeated"] is True
+        same = ("timestamp", "rows_affected", "last_insert_id", "committed", "success")
+        assert [again[name] for name in same] == [first[name] for name in same]
+    assert sum(entry.sql == INSERT for entry in cluster.nodes["mysql-master"].model.data) == 1
+    other = checked(await keyed(client, "b", INSERT.replace("Alice", "Bob")), WriteAnswer)
+    assert other["timestamp"] > first["timestamp"]
+
+
+async def test_the_same_key_sent_at_once_by_many_takes_effect_once(
+    cluster: InProcessCluster, client: httpx.AsyncClient
+) -> None:
+    answers = await asyncio.gather(*(keyed(client, "k", INSERT) for _ in range(20)))
+    assert {answer.json()["timestamp"] for answer in answers} == {5}
+    assert sum("repeated" not in answer.json() for answer in answers) == 1
+    assert sum(entry.sql == INSERT for entry in cluster.nodes["mysql-master"].model.data) == 1
+
+
+async def test_a_key_that_was_used_for_another_request_is_refused(client: httpx.AsyncClient) -> None:
+    assert (await keyed(client, "a", INSERT)).status_code == 200
+    for other in (f"{INSERT} ", INSERT.replace("Alice", "Bob"), {"statements": [{"query": INSERT}]}):
+        answer = await keyed(client, "a", other)
+        if other == f"{INSERT} ":
+            assert answer.status_code == 200, "blanks around a text are none of it"
+        else:
+            assert error_in(answer)[:3] == (422, "bad_request", False)
+
+
+async def test_a_request_that_was_refused_may_be_sent_again_with_its_key(client: httpx.AsyncClient) -> None:
+    assert (await query(client, INSERT)).status_code == 200
+    two = {"statements": [{"query": "DELETE FROM users WHERE id = 9"}, {"query": INSERT}]}
+    for _ in range(2):
+        refused = await keyed(client, "a", two)
+        assert error_in(refused)[:2] == (409, "constraint")
+        assert refused.json()["error"]["statement_index"] == 1
+    assert error_in(await keyed(client, "b", INSERT))[:2] == (409, "constraint")
+    assert checked(await client.get("/transactions/a"), FateAnswer)["fate"] == "not committed"
+
+
+async def test_a_batch_with_a_key_is_answered_again_without_what_it_read(client: httpx.AsyncClient) -> None:
+    asked = {"statements": [{"query": INSERT}, {"query": "SELECT * FROM users"}]}
+    first = checked(await keyed(client, "a", asked), BatchAnswer)
+    again = checked(await keyed(client, "a", asked), BatchAnswer)
+    assert (again["timestamp"], again["repeated"], again["rows_affected"]) == (first["timestamp"], True, 1)
+    assert again["results"] == [first["results"][0], {"rows_affected": None, "data": None}]
+
+
+@pytest.mark.parametrize("key", ["", "a" * 129, "\x7f", "gr\u00f6\u00dfe"])
+async def test_a_key_that_is_none_is_refused(client: httpx.AsyncClient, key: str) -> None:
+    body = json.dumps({"query": INSERT})
+    headers = [(b"idempotency-key", key.encode("latin-1")), (b"content-type", b"application/json")]
+    assert error_in(await client.post("/query", content=body, headers=headers))[:2] == (422, "bad_request")
+
+
+async def test_a_schema_change_takes_no_key_and_a_read_needs_none(client: httpx.AsyncClient) -> None:
+    assert error_in(await keyed(client, "a", "DROP TABLE users"))[:2] == (400, "refused")
+    assert (await keyed(client, "a", SELECT)).status_code == 200
+    assert (await client.get("/transactions/a")).json()["fate"] == "not committed"
+
+
+async def test_the_fate_of_a_request_is_told_by_its_key_and_by_its_timestamp(client: httpx.AsyncClient) -> None:
+    written = (await keyed(client, "a/b c", INSERT)).json()
+    results = [{"rows_affected": 1, "last_insert_id": written["last_insert_id"]}]
+    for path in ("/transactions/a%2Fb%20c", f"/transactions?timestamp={written['timestamp']}"):
+        told = checked(await client.get(path), FateAnswer)
+        assert (told["fate"], told["timestamp"], told["results"]) == ("committed", written["timestamp"], results)
+    before = checked(await client.get(f"/transactions?timestamp={written['timestamp'] - 1}"), FateAnswer)
+    assert before["fate"] == "not committed"
+    assert checked(await client.get("/transactions?timestamp=999999"), FateAnswer)["fate"] == "unknown"
+    assert error_in(await client.get("/transactions"))[:2] == (422, "bad_request")
+
+
+async def test_a_request_under_way_has_no_fate_yet(cluster: InProcessCluster, client: httpx.AsyncClient) -> None:
+    for name in ("replica-1", "replica-2", "replica-3"):
+        cluster.nodes[name].hangs_on = (StoreRows,)
+    sending = asyncio.create_task(keyed(client, "a", INSERT))
+    await asyncio.sleep(0.05)  # it gets as far as it can
+    told = await client.get("/transactions/a")
+    sending.cancel()
+    assert (told.status_code, told.json().get("fate")) == (200, "unknown")

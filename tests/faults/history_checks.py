@@ -30,6 +30,7 @@ class Totals:
     schema_changes: int = 0
     """Acknowledged."""
     inserts: int = 0
+    settled: int = 0
     weak_reads: int = 0
     """Acknowledged, of single rows."""
 
@@ -38,7 +39,8 @@ class Totals:
             f"{self.acknowledged_writes} acknowledged writes, {self.lost} lost, {self.duplicates} duplicates, "
             f"{self.stale_reads} stale strong reads, {self.other_anomalies} other anomalies, "
             f"{self.nodes_that_differ} nodes with differing rows, {self.schema_changes} schema changes, "
-            f"{self.inserts} inserts of single rows, {self.weak_reads} reads that may be behind "
+            f"{self.inserts} inserts of single rows ({self.settled} by being sent again with their key), "
+            f"{self.weak_reads} reads that may be behind "
             f"({self.failed} requests failed, {self.unknown} unknown)"
         )
 
@@ -46,8 +48,9 @@ class Totals:
         self.schema_changes += acknowledged
         self.other_anomalies += anomalies
 
-    def count_inserts(self, acknowledged: int, weak_reads: int, anomalies: int) -> None:
+    def count_inserts(self, acknowledged: int, settled: int, weak_reads: int, anomalies: int) -> None:
         self.inserts += acknowledged
+        self.settled += settled
         self.weak_reads += weak_reads
         self.other_anomalies += anomalies
 

@@ -5,6 +5,8 @@ once, with the id and (in `users`) the timestamp that its client was told; a fai
 most once. In `arrivals` names are unique, and now and then a client inserts an acknowledged one again: that must be refused,
 whatever other inserts were executed together with it.
 
+A share of the inserts has a key: one whose fate is unknown is sent again with it, and its answer must be that of the one row.
+
 Beside that they look at what reads that may be behind show: a client its own last row, wherever it reads, and any row that was
 acknowledged long enough ago under a bound.
 """
@@ -22,6 +24,7 @@ CLIENTS = 6
 PAUSE_S = 0.01
 DUPLICATE_ERRNO = 1062
 STALENESS_MS = 400
+KEYED, TRIES_MAX = 0.4, 8
 
 
 class InsertWorkload:
@@ -36,6 +39,8 @@ class InsertWorkload:
         """Name -> its table, what its client was told in short and in full."""
         self.anomalies: list[str] = []
         self.acknowledged = 0
+        self.settled = 0
+        """Inserts of unknown fate that were answered when they were sent again."""
         self.weak_reads = 0
         """Answered ones."""
 
@@ -60,9 +65,9 @@ class InsertWorkload:
             elif rows and chance.random() < 0.15:
                 outcome = await self._look(client, chance, rows)
             elif chance.random() < 0.5:
-                outcome = await self._insert(client, "users", name)
+                outcome = await self._insert(client, "users", name, name if chance.random() < KEYED else "")
             else:
-                outcome = await self._insert(client, "arrivals", name)
+                outcome = await self._insert(client, "arrivals", name, name if chance.random() < KEYED else "")
                 mine += [name] if outcome is Outcome.OK else []
             if self.told.get(name, ("", Outcome.FAIL))[1] is Outcome.OK:
                 rows.append((name, time.monotonic_ns()))
@@ -70,8 +75,14 @@ class InsertWorkload:
             await asyncio.sleep(pause_s)  # the load's own pace
         client.close()
 
-    async def _insert(self, client: Client, table: str, name: str) -> Outcome:
-        outcome, body = await self._send(client, table, name)
+    async def _insert(self, client: Client, table: str, name: str, key: str) -> Outcome:
+        outcome, body = await self._send(client, table, name, key)
+        for _ in range(TRIES_MAX if key and outcome is Outcome.INFO else 0):
+            await asyncio.sleep(REFUSED_PAUSE_S)  # a moment for whatever fails to come back
+            again, told = await self._send(client, table, name, key)
+            if again is Outcome.OK:
+                outcome, body, self.settled = again, told, self.settled + 1
+                break
         self.told[name] = (table, outcome, body)
         self.acknowledged += outcome is Outcome.OK
         if outcome is Outcome.OK and body["rows_affected"] != 1:
@@ -81,7 +92,7 @@ class InsertWorkload:
         return outcome
 
     async def _again(self, client: Client, name: str) -> Outcome:
-        outcome, _ = await self._send(client, "arrivals", name)
+        outcome, _ = await self._send(client, "arrivals", name, "")
         if outcome is Outcome.OK:
             self.anomalies.append(f"{name} was acknowledged twice")
         return outcome
@@ -107,12 +118,11 @@ class InsertWorkload:
                 self.anomalies.append(f"a read with {need} says that it is {body['staleness_ms']} ms old")
         return outcome_of(status, body, was_sent=True)
 
-    async def _send(self, client: Client, table: str, name: str) -> tuple[Outcome, dict[str, Any]]:
+    async def _send(self, client: Client, table: str, name: str, key: str) -> tuple[Outcome, dict[str, Any]]:
         columns, row = ("(name, email)", f"('{name}', 'x')") if table == "users" else ("(name)", f"('{name}')")
         was_sent = await client.can_send()
-        status, body = (
-            await client.query(f"INSERT INTO {table} {columns} VALUES {row}", CLIENT_TIMEOUT_S) if was_sent else (0, {})
-        )
+        asked = {"query": f"INSERT INTO {table} {columns} VALUES {row}"}
+        status, body = await client.post(asked, CLIENT_TIMEOUT_S, key) if was_sent else (0, {})
         return outcome_of(status, body, was_sent=was_sent), body
 
     def check(self, cluster: ClusterHandle, node: str) -> list[str]:

@@ -157,7 +157,7 @@ async def run_round(
     wrong = await asyncio.to_thread(changes.check, cluster.handle, NODES[0].name)
     totals.count_changes(changes.acknowledged, len(wrong))
     wrong_rows = await asyncio.to_thread(inserts.check, cluster.handle, NODES[0].name)
-    totals.count_inserts(inserts.acknowledged, inserts.weak_reads, len(wrong_rows))
+    totals.count_inserts(inserts.acknowledged, inserts.settled, inserts.weak_reads, len(wrong_rows))
     wrong += wrong_rows
     if anomalies or workload.oddities or wrong:
         raise Anomalous("\n".join([*map(str, anomalies), *workload.oddities, *wrong]))

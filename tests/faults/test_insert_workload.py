@@ -70,7 +70,7 @@ class Answering:
     async def can_send(self) -> bool:
         return True
 
-    async def post(self, asked: dict[str, Any], _: float) -> tuple[int, dict[str, Any]]:
+    async def post(self, asked: dict[str, Any], _: float, key: str = "") -> tuple[int, dict[str, Any]]:
         self.asked.append(asked)
         return self._answer
 
@@ -98,3 +98,24 @@ async def test_a_weak_read_that_is_older_than_it_may_be_is_seen() -> None:
     young = Answering(200, 1, 5)
     await looked(young, time.monotonic_ns() + 10**9)
     assert all("after_timestamp" in each for each in young.asked), "no bound promises what has just been written"
+
+
+class ForgetfulOnce(Answering):
+    """The first answer is lost; whoever sends the same key again is told of the one row."""
+
+    def __init__(self) -> None:
+        super().__init__(200, 1, 0)
+        self.keys: list[str] = []
+
+    async def post(self, asked: dict[str, Any], _: float, key: str = "") -> tuple[int, dict[str, Any]]:
+        self.keys.append(key)
+        return (0, {}) if len(self.keys) == 1 else (200, answered(1, 7) | {"rows_affected": 1})
+
+
+async def test_an_insert_of_unknown_fate_is_sent_again_with_its_key_and_without_one_never() -> None:
+    workload, client = InsertWorkload(0, "seed"), ForgetfulOnce()
+    assert await workload._insert(cast(Client, client), "users", "a", "a") is Outcome.OK
+    assert (client.keys, workload.settled) == (["a", "a"], 1)
+    client = ForgetfulOnce()
+    assert await workload._insert(cast(Client, client), "users", "b", "") is Outcome.INFO
+    assert client.keys == [""]

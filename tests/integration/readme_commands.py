@@ -35,6 +35,12 @@ def check_shape(command: str, answer: dict[str, Any]) -> None:
     elif "/verify" in command:
         last = answer.get("last", answer)
         assert last["outcome"] == "equal"
+    elif "/transactions" in command:
+        assert answer["fate"] in (
+            ("committed",) if "order-4711" in command else ("committed", "not committed", "unknown")
+        )
+    elif "Idempotency-Key" in command:
+        assert (answer["success"], answer["rows_affected"], answer["committed"]) == (True, 1, True)
     elif '"statements"' in command:
         insert, read, delete = answer["results"]
         assert answer["message"] == f"Batch successful (timestamp: {answer['timestamp']}, quorum: 2/2)"

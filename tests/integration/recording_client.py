@@ -67,23 +67,22 @@ class Connection:
         """(status, body); status 0 where the connection broke."""
         return await self.post({"query": sql}, timeout_s)
 
-    async def post(self, asked: dict[str, Any], timeout_s: float = 30.0) -> tuple[int, dict[str, Any]]:
-        """As query, with any body."""
+    async def post(self, asked: dict[str, Any], timeout_s: float = 30.0, key: str = "") -> tuple[int, dict[str, Any]]:
+        """As query, with any body. `key`: the Idempotency-Key."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(asked)
+                return await self._exchange(asked, key)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             self.close()
             return 0, {}
 
-    async def _exchange(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    async def _exchange(self, asked: dict[str, Any], key: str) -> tuple[int, dict[str, Any]]:
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._streams
         body = json.dumps(asked).encode()
-        head = (
-            f"POST /query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
+        keyed = f"idempotency-key: {key}\r\n" if key else ""
+        head = f"POST /query HTTP/1.1\r\nhost: x\r\n{keyed}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
         length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length"))

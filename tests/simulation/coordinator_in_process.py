@@ -5,10 +5,11 @@ service, the advice.
 """
 
 import asyncio
+import re
 import time
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,7 @@ from adapters.mysql_node import CommandFailed
 from adapters.mysql_session import Column, ConnectionBroken, StatementResult
 from replication.effects import CopyData, ExecuteBatch, NodeEffect
 from replication.events import AdviceArrived, TimestampsGranted, TimestampsRefused
+from replication.log import batch_of
 from replication.replies import BatchExecuted, CopyEnded, Reply
 from replication.values import Certainty, Disturbed, Outcome
 from statements.schema_tables import QUERIES
@@ -37,6 +39,7 @@ SETTINGS = {
     "DDL_DB_PASSWORD": "secret-of-ddl",
     "SCHEMA_READER_DB_PASSWORD": "secret-of-schema-reader",
     "VERIFIER_DB_PASSWORD": "secret-of-verifier",
+    "HISTORIAN_DB_PASSWORD": "secret-of-historian",
     "NODES": ",".join(f"{name}=127.0.0.1:{port}" for port, name in enumerate(NAMES, 1)),
     "CONFIRM_TIMEOUT_MS": "90",
     "HEARTBEAT_MS": "40",
@@ -161,6 +164,42 @@ class InProcessReader:
         return
 
 
+class InProcessHistorian:
+    """Answers what is asked of keys and of the log, from what is applied of the node's log. A key stands in the claim's text."""
+
+    def __init__(self, node: InProcessNode) -> None:
+        self._model = node.model
+
+    async def read(self, texts: Sequence[str], leave_ns: int) -> list[StatementResult]:
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
+        return [StatementResult(0, 0, None, list(self._rows(sql))) for sql in texts]
+
+    def _rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        applied = [row for row in self._model.log if row.last_timestamp <= self._model.applied]
+        if "applied_timestamp" in sql:
+            yield (self._model.applied,)
+        elif sql.startswith("SELECT first_timestamp"):
+            yield (0,)
+        elif sql.startswith("SELECT 1 "):
+            return
+        elif "idempotency_key = " in sql:
+            key = sql.split("idempotency_key = ")[1].split()[0]
+            for row in applied:
+                for entry in batch_of(row).entries:
+                    claimed = re.search(r"VALUES \((x'\w+'), x'(\w+)'", entry.sql)
+                    if claimed and claimed[1] == key:
+                        digest = bytes.fromhex(claimed[2])
+                        yield (row.payload,) if "payload" in sql else (digest, entry.timestamp)
+        else:
+            (timestamp,) = map(int, re.findall(r"first_timestamp <= (\d+)", sql))
+            for row in applied:
+                if row.first_timestamp <= timestamp <= row.last_timestamp:
+                    yield (row.payload,)
+
+    def close(self) -> None:
+        return
+
+
 class InProcessSession:
     """The connection over which definitions are read: answers with the table `users`."""
 
@@ -237,7 +276,12 @@ class InProcessCluster:
 
     def _wired(self) -> ModuleType:
         main = self._load("coordinator")
-        readers = iter(InProcessReader(self, node) for node in self.nodes.values())
+        readers = iter(
+            [
+                *(InProcessReader(self, node) for node in self.nodes.values()),
+                *(InProcessHistorian(node) for node in self.nodes.values()),
+            ]
+        )
         snapshots = iter(InProcessSnapshot(self, node) for node in self.nodes.values())
         self._monkeypatch.setattr(main, "NodeChecksums", lambda *_, **__: next(snapshots))
         self._monkeypatch.setattr(main, "MySQLNode", lambda name, *_: self.nodes[name])

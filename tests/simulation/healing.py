@@ -35,6 +35,7 @@ SHIPPED = CoordinatorSettings(
     ddl_db_password=SECRET,
     schema_reader_db_password=SECRET,
     verifier_db_password=SECRET,
+    historian_db_password=SECRET,
 )
 AS_SHIPPED = Patience(
     connect_ns=SHIPPED.connect_timeout_ms * MS,

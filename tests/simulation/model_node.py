@@ -88,6 +88,8 @@ DISK_FULL = Disturbed(1114, "HY000", "The table is full")
 
 def key_of(sql: str) -> str:
     """What may be in the table only once."""
+    if "INTO _replication.requests " in sql:
+        return "key " + sql.partition("VALUES (")[2].partition(",")[0]
     return sql.partition(" by ")[0]
 
 

@@ -306,6 +306,7 @@ def test_a_process_is_told_only_the_passwords_that_it_needs(tmp_path: Path) -> N
             "READER_DB_PASSWORD",
             "SCHEMA_READER_DB_PASSWORD",
             "VERIFIER_DB_PASSWORD",
+            "HISTORIAN_DB_PASSWORD",
         ],
         "timestamp-1": [],
         "timestamp-2": [],

@@ -12,6 +12,7 @@ PASSWORDS = {
     "DDL_DB_PASSWORD": "secret-d",
     "SCHEMA_READER_DB_PASSWORD": "secret-s",
     "VERIFIER_DB_PASSWORD": "secret-v",
+    "HISTORIAN_DB_PASSWORD": "secret-h",
 }
 
 

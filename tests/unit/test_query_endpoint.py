@@ -13,6 +13,8 @@ import pytest
 from admission import Admission
 from driver import Driver
 from errors import QueryError
+from exactly_once import ExactlyOnce
+from node_reading import NodeReading
 from query_endpoint import QueryEndpoint
 from query_request import LONG_TEXT_CHARS, body_of, bound
 
@@ -132,10 +134,12 @@ def endpoint_of(
 ) -> QueryEndpoint:
     readers = cast(dict[str, NodeReader], {"replica-1": reader or StubReader()})
     schema_reader = cast(SchemaReader, schema or StubSchema())
+    reading = NodeReading(cast(Driver, driver), readers)
     return QueryEndpoint(
         cast(Driver, driver),
-        readers,
+        reading,
         schema_reader,
+        ExactlyOnce(reading, 60, deadline_ms),
         room or Admission(9, 1 << 22),
         1 << 20,
         STATEMENTS_MAX,
@@ -159,7 +163,7 @@ async def over_asgi(endpoint: QueryEndpoint, *messages: dict[str, Any]) -> tuple
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         sent.append(message)
 
-    await endpoint({"type": "http", "method": "POST", "path": "/query"}, receive, send)
+    await endpoint({"type": "http", "method": "POST", "path": "/query", "headers": []}, receive, send)
     start, end = sent
     return start["status"], dict(start["headers"]), end["body"]
 
@@ -680,7 +684,7 @@ async def test_what_the_server_waits_for_no_longer_is_answered_with_what_is_know
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/query"}
+    scope = {"type": "http", "method": "POST", "path": "/query", "headers": []}
     request = asyncio.create_task(endpoint_of(HangingDriver())(scope, receive, send))
     await has_begun.wait()
     await asyncio.sleep(0.01)  # others run meanwhile

@@ -1,0 +1,77 @@
+"""Reading at whichever node the protocol gives leave for; anew, where the server behind its address turned out to be another."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import errors
+from driver import Driver
+from errors import QueryError
+
+from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
+from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
+from adapters.outcomes import DISTURBANCES
+from replication.effects import ReadAllowed, ReadRefused
+from replication.values import ReadNeed
+
+RETRY_READ_S = 0.02
+SHUTDOWN_ERRNO = 1053
+CHANGED_ERRNO = 1412
+"""A table was changed after the snapshot of several reads was opened."""
+READ_DISTURBANCES = (DISTURBANCES | {SHUTDOWN_ERRNO, CHANGED_ERRNO}) - {errors.TIMED_OUT_ERRNO, 1290, 1792, 1836}
+"""Not those that a write meets at a server that only reads: there the statement is what is wrong."""
+
+
+class NodeReading:
+    """Reads under one account of the nodes."""
+
+    def __init__(self, driver: Driver, readers: Mapping[str, NodeReader]) -> None:
+        self._driver = driver
+        self._readers = readers
+
+    async def read(
+        self, texts: Sequence[str], need: ReadNeed, deadline_ns: int
+    ) -> tuple[ReadAllowed, list[StatementResult]]:
+        """At one node, several at one moment. Raises QueryError."""
+        while True:
+            # leave is given between asking and waking up: only what is older than the first is surely older than it
+            asked_ns = time.monotonic_ns()
+            leave = await self._driver.read_leave(deadline_ns, need)
+            if isinstance(leave, ReadRefused):
+                raise errors.unavailable(leave.reason, False)
+            started_ns = time.monotonic_ns()
+            try:
+                return leave, await self._readers[leave.node].read(texts, asked_ns)
+            except ServerError as error:
+                with blaming(error.place if len(texts) > 1 else None):
+                    raise _read_error(leave.node, error) from error
+            except RowsExceeded as exceeded:
+                with blaming(exceeded.place if len(texts) > 1 else None):
+                    raise errors.bad_request(413, str(exceeded)) from exceeded
+            except ConnectionIsNew:
+                continue
+            except ConnectionBroken as broken:
+                if time.monotonic_ns() > deadline_ns:
+                    raise errors.unavailable(f"{leave.node} does not answer: {broken}", False) from broken
+            finally:
+                self._driver.read_finished(leave.node, time.monotonic_ns() - started_ns)
+            await asyncio.sleep(RETRY_READ_S)  # the node's connection broke: a moment for the protocol to notice
+
+
+@contextlib.contextmanager
+def blaming(index: int | None) -> Iterator[None]:
+    """Errors in here are this statement's of a batch."""
+    try:
+        yield
+    except QueryError as error:
+        error.statement_index = index
+        raise
+
+
+def _read_error(node: str, error: ServerError) -> QueryError:
+    """What MySQL said of the statement, or of itself: that is no fault of the request."""
+    if error.errno in READ_DISTURBANCES:
+        reason = f"{node} could not run it: {error.message}"
+        return errors.unavailable(reason, False, error.errno, error.sqlstate)
+    return errors.rejected(error.errno, error.sqlstate, error.message)
