@@ -15,6 +15,8 @@ from cluster_layout import NODES
 EQUAL_S = 60.0
 CLIENTS, INSERTS = 6, 60
 KEEP_S = 3
+PATIENT = "0-1"
+"""A name whose client waits for its answer."""
 REQUESTS = "SELECT idempotency_key, digest, timestamp, made_at FROM _replication.requests ORDER BY idempotency_key"
 ROWS = "SELECT name, id, timestamp FROM distributed_db.users WHERE email = 'once' ORDER BY name"
 
@@ -44,6 +46,14 @@ async def client(cluster: ClusterHandle, number: int, told: dict[str, dict[str, 
         name = f"{number}-{place}"
         told[name] = await insert_once(connection, name)
     connection.close()
+
+
+async def once(cluster: ClusterHandle, name: str) -> dict[str, Any]:
+    connection = Connection(cluster.port("coordinator"))
+    try:
+        return await insert_once(connection, name)
+    finally:
+        connection.close()
 
 
 async def harm(cluster: ClusterHandle) -> None:
@@ -80,13 +90,13 @@ async def test_a_node_that_lost_its_disk_knows_the_keys_again(cluster: ClusterHa
 def test_keys_are_forgotten_by_all_nodes_alike_after_the_set_time(tmp_path_factory: pytest.TempPathFactory) -> None:
     environment = {"IDEMPOTENCY_KEEP_S": str(KEEP_S)}
     with private_cluster(tmp_path_factory.mktemp("forgetful"), environment=environment) as handle:
-        asyncio.run(insert_once(Connection(handle.port("coordinator")), "a"))
-        assert handle.get("coordinator", "/transactions/a").json()["fate"] == "committed"
+        asyncio.run(once(handle, PATIENT))
+        assert handle.get("coordinator", f"/transactions/{PATIENT}").json()["fate"] == "committed"
         deadline_s = time.monotonic() + 10 * KEEP_S
         while any(handle.rows_on(node.name, REQUESTS) for node in NODES):
             assert time.monotonic() < deadline_s, "never forgotten"
             time.sleep(0.1)  # nobody tells: looked again
-        assert handle.get("coordinator", "/transactions/a").json()["fate"] == "not committed"
-        again = asyncio.run(insert_once(Connection(handle.port("coordinator")), "a"))
+        assert handle.get("coordinator", f"/transactions/{PATIENT}").json()["fate"] == "not committed"
+        again = asyncio.run(once(handle, PATIENT))
         assert "repeated" not in again
         wait_until_equal(handle, EQUAL_S)
