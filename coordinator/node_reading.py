@@ -13,7 +13,7 @@ from adapters.mysql_session import ConnectionBroken, ServerError, StatementResul
 from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
 from adapters.outcomes import DISTURBANCES
 from replication.effects import ReadAllowed, ReadRefused
-from replication.values import ReadNeed
+from replication.values import ReadLevel, ReadNeed
 
 RETRY_READ_S = 0.02
 SHUTDOWN_ERRNO = 1053
@@ -42,7 +42,7 @@ class NodeReading:
                 raise errors.unavailable(leave.reason, False)
             started_ns = time.monotonic_ns()
             try:
-                return leave, await self._readers[leave.node].read(texts, asked_ns)
+                return leave, await self._readers[leave.node].read(texts, min(asked_ns, leave.known_ns))
             except ServerError as error:
                 with blaming(error.place if len(texts) > 1 else None):
                     raise _read_error(leave.node, error) from error
@@ -50,13 +50,18 @@ class NodeReading:
                 with blaming(exceeded.place if len(texts) > 1 else None):
                     raise errors.bad_request(413, str(exceeded)) from exceeded
             except ConnectionIsNew:
-                continue
+                if need.level is ReadLevel.STRONG:
+                    continue  # the next leave rests on a newer answer
+                if time.monotonic_ns() > deadline_ns:
+                    raise errors.unavailable(
+                        f"{leave.node} was not heard of since it was connected to", False
+                    ) from None
             except ConnectionBroken as broken:
                 if time.monotonic_ns() > deadline_ns:
                     raise errors.unavailable(f"{leave.node} does not answer: {broken}", False) from broken
             finally:
                 self._driver.read_finished(leave.node, time.monotonic_ns() - started_ns)
-            await asyncio.sleep(RETRY_READ_S)  # the node's connection broke: a moment for the protocol to notice
+            await asyncio.sleep(RETRY_READ_S)  # a moment for the protocol to notice, or to hear of the node again
 
 
 @contextlib.contextmanager

@@ -220,6 +220,8 @@ class ReadAllowed(Value, frozen=True):
     node: str
     applied_timestamp: int
     staleness_ns: int | None = 0
+    known_ns: int = 0
+    """When the server that this rests on was last surely there: behind a connection that is younger there may be another one."""
 
 
 class ReadRefused(Value, frozen=True):

@@ -114,6 +114,8 @@ class NodeProgress:
         """Since it last did what it was for: it may be fenced again and again, and store nothing, because its disk is full."""
         self.confirm_command: int | None = None
         self.truncate_command: int | None = None
+        self.heard_ns = 0
+        """When the newest question was sent over the fence's connections that its server has answered: it was there then."""
         self.reads_under_way = 0
         self.read_latency_ns = 0.0
 
@@ -157,6 +159,7 @@ class NodeProgress:
         self.taken_epoch = self.taken_at_ns = 0
         self.acknowledged_end = status.log_end.position
         self.status = status
+        self.heard_ns = self.asked_ns
         self.state = NodeState.MATCHING
         self._judge_rows(status)
         self.reason = self.dispute.sentence if self.dispute is not None else ""

@@ -114,6 +114,7 @@ class ReadPath:
         if self._asked.get(node.name) != command:
             return
         del self._asked[node.name]
+        node.heard_ns = self._round_began[0]
         if reply.epoch == state.epoch and reply.owner == state.owner and node.member:
             self._confirmed[node.name] = None
         self._judge()
@@ -162,7 +163,7 @@ class ReadPath:
             # where it is likely done first
             node = min(level, key=expected_ns)
             node.reads_under_way += 1
-            self._state.emit(ReadAllowed(waiter.read_id, node.name, node.applied_timestamp))
+            self._state.emit(ReadAllowed(waiter.read_id, node.name, node.applied_timestamp, 0, node.heard_ns))
 
     def finished(self, node: NodeProgress, latency_ns: int) -> None:
         node.reads_under_way = max(0, node.reads_under_way - 1)

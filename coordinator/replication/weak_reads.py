@@ -5,6 +5,9 @@ at most follows from the rounds in which the epoch is confirmed (reads.py). When
 committed anything, so `committed_timestamp` was all that any client had been told of: a node that has applied that much was
 complete then. The bound holds for a deposed coordinator too: its rounds succeed no more, so all it knows grows old.
 
+Hard case: the server came back without its data, and nobody has noticed yet. What is known of a node is of the server that
+answered last (`heard_ns`), so whoever reads does it over a connection that is older than that question.
+
 A bounded read for which no node is known to be new enough becomes a strong one; that is never slower than a strong one is. Other
 reads wait for a node, up to their deadline: for a master, or for one that has applied the write they name.
 """
@@ -74,8 +77,8 @@ class WeakReads:
             return False
         node = min(good, key=expected_ns)
         node.reads_under_way += 1
-        leave = ReadAllowed(read.read_id, node.name, node.applied_timestamp, self._staleness_ns(node))
-        self._state.emit(leave)
+        staleness_ns = self._staleness_ns(node)
+        self._state.emit(ReadAllowed(read.read_id, node.name, node.applied_timestamp, staleness_ns, node.heard_ns))
         return True
 
     def _candidates(self, level: ReadLevel) -> list[NodeProgress]:

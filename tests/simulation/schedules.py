@@ -142,6 +142,7 @@ def ask(world: World, number: int) -> None:
             world.request(together(sql), coordinator)
     if world.alive:
         world.read(chance.choice(world.alive))
+    if world.alive:
         weak = random.Random(f"{world.now_ns} {number}")
         world.read(weak.choice(world.alive), weak_need(world, weak))
     if world.alive and chance.random() < 0.15:

@@ -51,6 +51,7 @@ from replication.replies import Admitted
 from replication.values import STRONG, ReadLevel, ReadNeed, Request, RequestStatement
 
 DEADLINE_NS = 3_000 * MS
+RETRY_READ_NS = 20 * MS
 TIMESTAMP_TIMEOUT_NS = 200 * MS
 
 
@@ -365,9 +366,10 @@ class World:
             if run != server.run:
                 opened_ns = self.now_ns
                 self._readers[ends] = (server.run, opened_ns)
-            if not self.may_read_over(opened_ns, read):
+            if not self.may_read_over(opened_ns, min(read.asked_ns, effect.known_ns)):
                 again = partial(self._ask_for_leave, coordinator, effect.read_id)
-                self.at(self.now_ns, lambda: self.on(coordinator, again))
+                pause_ns = 0 if read.need.level is ReadLevel.STRONG else RETRY_READ_NS
+                self.at(self.now_ns + pause_ns, lambda: self.on(coordinator, again))
                 return
             seen, entries, changes = server.node.applied, len(server.node.data), tuple(server.node.schema)
             answered = partial(self.on, coordinator, partial(answer, seen, entries, changes))
@@ -384,9 +386,9 @@ class World:
     def _whose(self, node: str) -> str:
         return "master" if any(each.replicator.state.master == node for each in self.alive) else "replica"
 
-    def may_read_over(self, opened_ns: int, read: Read) -> bool:
-        """A connection that is younger than the question for leave proves nothing of the server behind it."""
-        return opened_ns <= read.asked_ns
+    def may_read_over(self, opened_ns: int, known_ns: int) -> bool:
+        """A connection that is younger than what the leave rests on proves nothing of the server behind it."""
+        return opened_ns <= known_ns
 
     def _trip(self, ends: tuple[str, str], direction: Direction, arrived: Callable[[], None]) -> None:
         arrival_ns = self.links.arrival_ns(*ends, Channel.READER, direction, self.now_ns)

@@ -52,7 +52,7 @@ class StubDriver:
         self.needs.append(need)
         # others run between the leave and whoever waits for it
         await asyncio.sleep(0.01)  # others run meanwhile
-        return self.refusal or ReadAllowed(1, "replica-1", 77)
+        return self.refusal or ReadAllowed(1, "replica-1", 77, 0, time.monotonic_ns())
 
     def read_finished(self, node: str, latency_ns: int) -> None:
         self.finished.append(node)
