@@ -352,7 +352,9 @@ class World:
         )
 
         stale_ns = effect.staleness_ns
-        complete_at_ns = None if stale_ns is None else min(read.asked_ns, self.now_ns - stale_ns)
+        # it may have been frozen between the step and this
+        said_ns = coordinator.replicator.state.now_ns
+        complete_at_ns = None if stale_ns is None else min(read.asked_ns, said_ns - stale_ns)
 
         def look() -> None:
             if server.frozen_until_ns > self.now_ns:

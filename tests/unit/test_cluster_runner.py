@@ -274,7 +274,7 @@ def test_passwords_are_made_once_and_only_the_owner_can_read_them(tmp_path: Path
     layout = Layout(tmp_path, 0)
     first = layout.passwords(INIT_SQL, {}, is_running=False)
     assert layout.passwords(INIT_SQL, {}, is_running=True) == first
-    assert len(set(first.values())) == len(first) == 7
+    assert len(set(first.values())) == len(first) == 8
     assert stat.S_IMODE(layout.secrets_file.stat().st_mode) == 0o600
 
 
@@ -303,10 +303,10 @@ def test_a_process_is_told_only_the_passwords_that_it_needs(tmp_path: Path) -> N
             "CLONER_DB_PASSWORD",
             "COORDINATOR_DB_PASSWORD",
             "DDL_DB_PASSWORD",
+            "HISTORIAN_DB_PASSWORD",
             "READER_DB_PASSWORD",
             "SCHEMA_READER_DB_PASSWORD",
             "VERIFIER_DB_PASSWORD",
-            "HISTORIAN_DB_PASSWORD",
         ],
         "timestamp-1": [],
         "timestamp-2": [],

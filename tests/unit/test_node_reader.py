@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import asyncmy
@@ -29,6 +30,7 @@ class OneRow:
     """A result."""
 
     description = (("1", 3),)
+    fields = (SimpleNamespace(name="1", type_code=3, flags=0, charsetnr=63),)
     affected_rows = insert_id = 1
     rows = ((1,),)
     has_next = False
