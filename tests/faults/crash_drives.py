@@ -68,6 +68,8 @@ PROCESSES = {
 }
 """First word of a point -> the process that is armed."""
 AWAY = "replica-3"
+CHANGES = 3
+"""One may be over before a write has been judged."""
 """The replica that something happens to, where one is needed."""
 
 
@@ -168,13 +170,14 @@ def change_the_schema(cluster: ClusterHandle) -> None:
 def change_the_schema_beside_writes(cluster: ClusterHandle) -> None:
     """What was judged by the schema and waits meanwhile must be judged anew."""
 
-    def write(_: int) -> None:
-        with contextlib.suppress(httpx.HTTPError):  # the crash may take the answer away
-            cluster.query("UPDATE users SET name = 'first' WHERE id = 1", timeout_s=5.0)
+    def write_on(_: int) -> None:
+        while not changing.done():
+            with contextlib.suppress(httpx.HTTPError):  # the crash may take the answer away
+                cluster.query("UPDATE users SET name = 'first' WHERE id = 1", timeout_s=5.0)
 
     with ThreadPoolExecutor(9) as threads:
-        changing = threads.submit(change_the_schema, cluster)
-        list(threads.map(write, range(80)))
+        changing = threads.submit(lambda: [change_the_schema(cluster) for _ in range(CHANGES)])
+        list(threads.map(write_on, range(8)))
         changing.result()
 
 
