@@ -170,13 +170,17 @@ def change_the_schema(cluster: ClusterHandle) -> None:
 def change_the_schema_beside_writes(cluster: ClusterHandle) -> None:
     """What was judged by the schema and waits meanwhile must be judged anew."""
 
+    def change_on() -> None:
+        for _ in range(CHANGES):
+            change_the_schema(cluster)
+
     def write_on(_: int) -> None:
         while not changing.done():
             with contextlib.suppress(httpx.HTTPError):  # the crash may take the answer away
                 cluster.query("UPDATE users SET name = 'first' WHERE id = 1", timeout_s=5.0)
 
     with ThreadPoolExecutor(9) as threads:
-        changing = threads.submit(lambda: [change_the_schema(cluster) for _ in range(CHANGES)])
+        changing = threads.submit(change_on)
         list(threads.map(write_on, range(8)))
         changing.result()
 
