@@ -3,7 +3,7 @@
 import enum
 
 from replication.log import LogRow, SchemaChange
-from replication.values import Executed, Outcome, Request
+from replication.values import Outcome, Request
 
 
 class Stage(enum.Enum):
@@ -27,8 +27,6 @@ class BatchUnderWay:
         self.command = 0
         self.outcomes: tuple[Outcome, ...] = ()
         self.row: LogRow | None = None
-        self.results: dict[int, tuple[Executed, ...]] = {}
-        """request id -> what its statements did, of those that ran."""
         self.prepared = False
         self.holders: list[str] = []
         """The replicas that had the row when the master was told to commit."""

@@ -186,7 +186,6 @@ class WritePath:
         entries: list[Entry] = []
         for (timestamp, request), outcome in zip(batch.requests, reply.outcomes, strict=False):
             if isinstance(outcome, tuple):
-                batch.results[request.request_id] = outcome
                 for statement, did in zip(request.statements, outcome, strict=True):
                     if not statement.is_read:
                         entries.append(entry_of(timestamp, statement, did))
@@ -263,9 +262,9 @@ class WritePath:
                 continue
             if isinstance(outcome, Rejected):
                 state.emit(Refuse(request.request_id, outcome, batch.master))
-            else:
-                results, size = batch.results[request.request_id], state.sizes.commit_replicas
-                state.emit(Acknowledge(request.request_id, timestamp, results, batch.master, quorum, size))
+            elif isinstance(outcome, tuple):
+                size = state.sizes.commit_replicas
+                state.emit(Acknowledge(request.request_id, timestamp, outcome, batch.master, quorum, size))
 
     def admit_newcomers(self) -> None:
         """A refilled node counts only when it was level *and then* a batch of this epoch was committed without it.
