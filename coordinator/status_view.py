@@ -70,13 +70,17 @@ def _state_of(node: NodeProgress, state: ReplicationState) -> str:
     return "level" if node.change_command is None else "changing-schema"
 
 
+def _why_not_serving(replicator: Replicator) -> str:
+    if replicator.state.phase is Phase.DEPOSED:
+        return "another coordinator has taken over"
+    return replicator.election.waits_for or "an election"
+
+
 def why_not_writable(replicator: Replicator) -> str:
     """Empty: a write can be committed now."""
     state = replicator.state
-    if state.phase is Phase.DEPOSED:
-        return "another coordinator has taken over"
     if state.phase is not Phase.SERVING:
-        return replicator.election.waits_for or "an election"
+        return _why_not_serving(replicator)
     level = [node.name for node in state.replicas if node.member and node.state is NodeState.LEVEL]
     if len(level) < state.sizes.commit_replicas:
         return f"a commit quorum: {len(level)} of {state.sizes.commit_replicas} replicas are level"
@@ -89,10 +93,8 @@ def why_not_writable(replicator: Replicator) -> str:
 def why_not_readable(replicator: Replicator) -> str:
     """Empty: a strong read can be answered now."""
     state = replicator.state
-    if state.phase is Phase.DEPOSED:
-        return "another coordinator has taken over"
     if state.phase is not Phase.SERVING:
-        return replicator.election.waits_for or "an election"
+        return _why_not_serving(replicator)
     if replicator.reads.waits_for_change:
         return "the master is making a schema change that an earlier one may have shown"
     answering = sum(node.fenced for node in state.nodes.values())
