@@ -66,6 +66,30 @@ def deploy(swarm: Stack) -> None:
     swarm.command("docker", "stack", "deploy", "--resolve-image", "never", *FILES, NAME)
 
 
+def remove_stack(swarm: Stack) -> None:
+    """Returns when its services, containers and network are gone.
+
+    Hard case: the command asks for the network's end straight after the services', and the swarm refuses that while it still
+    counts one of their tasks as running: https://github.com/moby/swarmkit/pull/2726. What a person does: the same command again.
+    """
+    deadline_s = time.monotonic() + GONE_S
+    while True:
+        try:
+            swarm.command("docker", "stack", "rm", NAME)
+            break
+        except AssertionError as refused:
+            if "in use by task" not in str(refused) or time.monotonic() > deadline_s:
+                raise
+        time.sleep(0.2)  # the swarm tells nobody: asked again
+    while names(swarm, "ps", "--all", "--quiet", "--filter", f"label=com.docker.stack.namespace={NAME}"):
+        assert time.monotonic() < deadline_s, "the stack was not removed"
+        time.sleep(0.2)  # the swarm tells nobody: asked again
+    # its network is removed a moment after its containers
+    while f"{NAME}_db-network" in names(swarm, "network", "ls", "--format", "{{.Name}}"):
+        assert time.monotonic() < deadline_s, "the stack's network was not removed"
+        time.sleep(0.2)  # the swarm tells nobody: asked again
+
+
 def ask(method: str, path: str, body: object = None) -> httpx.Response | None:
     """None: nobody answers there."""
     try:
@@ -122,16 +146,8 @@ async def test_a_stack_outlives_its_master_and_being_removed_and_deployed_again(
     assert later > epoch
     assert rows() == len(record.acknowledged)
 
-    swarm.command("docker", "stack", "rm", NAME)
-    deadline_s = time.monotonic() + GONE_S
-    while names(swarm, "ps", "--all", "--quiet", "--filter", f"label=com.docker.stack.namespace={NAME}"):
-        assert time.monotonic() < deadline_s, "the stack was not removed"
-        await asyncio.sleep(0.2)  # the swarm tells nobody: asked again
+    remove_stack(swarm)
     assert ask("GET", "/status") is None
-    # its network is removed a moment after its containers
-    while f"{NAME}_db-network" in names(swarm, "network", "ls", "--format", "{{.Name}}"):
-        assert time.monotonic() < deadline_s, "the stack's network was not removed"
-        await asyncio.sleep(0.2)  # the swarm tells nobody: asked again
     deploy(swarm)
     wait_until_level()
     assert rows() == len(record.acknowledged)
