@@ -55,7 +55,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 EXPLAIN_PATH = "/explain-replication"
-
+QUERY_PATHS = ("/query", EXPLAIN_PATH)
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 

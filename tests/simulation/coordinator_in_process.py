@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
 
+import composition
 import httpx
 import msgspec
 import pytest
@@ -283,12 +284,12 @@ class InProcessCluster:
             ]
         )
         snapshots = iter(InProcessSnapshot(self, node) for node in self.nodes.values())
-        self._monkeypatch.setattr(main, "NodeChecksums", lambda *_, **__: next(snapshots))
-        self._monkeypatch.setattr(main, "MySQLNode", lambda name, *_: self.nodes[name])
-        self._monkeypatch.setattr(main, "NodeReader", lambda *_, **__: next(readers))
-        self._monkeypatch.setattr(main, "MySQLSession", lambda *_, **__: InProcessSession(self))
-        self._monkeypatch.setattr(main, "TimestampClient", lambda *_: self.timestamps)
-        self._monkeypatch.setattr(main, "AdviceClient", lambda *_: InProcessAdvice())
+        self._monkeypatch.setattr(composition, "NodeChecksums", lambda *_, **__: next(snapshots))
+        self._monkeypatch.setattr(composition, "MySQLNode", lambda name, *_: self.nodes[name])
+        self._monkeypatch.setattr(composition, "NodeReader", lambda *_, **__: next(readers))
+        self._monkeypatch.setattr(composition, "MySQLSession", lambda *_, **__: InProcessSession(self))
+        self._monkeypatch.setattr(composition, "TimestampClient", lambda *_: self.timestamps)
+        self._monkeypatch.setattr(composition, "AdviceClient", lambda *_: InProcessAdvice())
         # the real one ends the process, and the test run with it
         self._monkeypatch.setattr(Driver, "die", lambda _, why: self.deaths.append(f"{why}\n{traceback.format_exc()}"))
         return main
