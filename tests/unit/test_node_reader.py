@@ -9,7 +9,7 @@ import asyncmy
 import pytest
 from asyncmy.errors import OperationalError
 
-from adapters.mysql_session import ConnectionBroken
+from adapters.mysql_session import ConnectionBroken, ResultBounds
 from adapters.node_reader import ConnectionIsNew, NodeReader
 
 
@@ -86,7 +86,7 @@ def reader_of(*, connections_max: int = 1, connect_timeout_s: float = 5.0) -> No
         "database",
         connect_timeout_s=connect_timeout_s,
         read_timeout_s=5.0,
-        rows_max=10,
+        bounds=ResultBounds(10, 1 << 20),
         connections_max=connections_max,
     )
 

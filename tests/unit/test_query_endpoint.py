@@ -144,7 +144,15 @@ def endpoint_of(
         1 << 20,
         STATEMENTS_MAX,
         deadline_ms,
+        1.0,
     )
+
+
+async def answered(endpoint: QueryEndpoint, data: bytes) -> dict[str, Any]:
+    """What is answered in one piece."""
+    answer = await endpoint.answer(data)
+    assert isinstance(answer, dict)
+    return answer
 
 
 def query_body(sql: str) -> bytes:
@@ -315,7 +323,7 @@ async def test_what_is_run_has_neither_comments_around_it_nor_a_semicolon() -> N
     driver = StubDriver()
     driver.write_answer = Acknowledge(1, 5, (Executed(1, 9),), "replica-2", ("replica-1", "replica-3"), 2)
     sql = "/* a */ INSERT INTO users (name) VALUES (RAND()) ; -- b"
-    answer = await endpoint_of(driver).answer(query_body(sql))
+    answer = await answered(endpoint_of(driver), query_body(sql))
     assert driver.written == [("INSERT INTO users (name) VALUES (RAND())", True, True)]
     assert (answer["message"], answer["executed_on"]) == ("Write successful (timestamp: 5, quorum: 2/2)", "replica-2")
     assert answer["last_insert_id"] == 9
@@ -364,7 +372,7 @@ async def test_what_a_read_needs_is_asked_of_the_protocol(asked: dict[str, Any],
     one = json.dumps({"query": "SELECT 1", **asked}).encode()
     several = json.dumps({"statements": [{"query": "SELECT 1"}], **asked}).encode()
     for body in (one, several):
-        answer = await endpoint_of(driver, StubReader(one_row(a=(LONGLONG, 1)))).answer(body)
+        answer = await answered(endpoint_of(driver, StubReader(one_row(a=(LONGLONG, 1)))), body)
         assert (answer["executed_on"], answer["applied_timestamp"], answer["staleness_ms"]) == ("replica-1", 77, 0)
     assert driver.needs == [need, need]
 
@@ -372,14 +380,14 @@ async def test_what_a_read_needs_is_asked_of_the_protocol(asked: dict[str, Any],
 async def test_rows_look_as_the_request_wants_them_in_a_batch_too() -> None:
     wanted = {"format": {"rows": "arrays", "integers": "text"}}
     one = json.dumps({"query": "SELECT 1", **wanted}).encode()
-    answer = await endpoint_of(StubDriver(), StubReader(one_row(a=(LONGLONG, 2**63 - 1)))).answer(one)
+    answer = await answered(endpoint_of(StubDriver(), StubReader(one_row(a=(LONGLONG, 2**63 - 1)))), one)
     rows = {"columns": [{"name": "a", "type": "BIGINT"}], "data": [[str(2**63 - 1)]]}
     assert {name: answer[name] for name in rows} == rows
     driver = StubDriver()
     results = (Executed(1, 0), Executed(1, 0, ResultSet((Column("a", LONGLONG),), ((2**63 - 1,),))))
     driver.write_answer = Acknowledge(1, 5, results, "replica-2", ("replica-1", "replica-3"), 2)
     several = json.dumps({"statements": [{"query": "DELETE FROM t"}, {"query": "SELECT 1"}], **wanted}).encode()
-    batch = await endpoint_of(driver).answer(several)
+    batch = await answered(endpoint_of(driver), several)
     assert cast(list[Any], batch["results"])[1] == {"rows_affected": 1, **rows}
 
 
@@ -433,7 +441,7 @@ async def test_a_batch_is_one_request_and_is_told_what_each_statement_did() -> N
     batch = batch_body(
         "INSERT INTO t (a) VALUES (RAND())", "SELECT a FROM t", update | {"expect": {"rows_affected": 3}}
     )
-    answer = await endpoint_of(driver).answer(batch)
+    answer = await answered(endpoint_of(driver), batch)
     ((insert, read, write),) = driver.requests
     assert (insert.inserts, insert.rand_seed != 0, insert.is_read) == (True, True, False)
     assert (read.sql, read.is_read) == ("SELECT a FROM t", True)
@@ -456,7 +464,7 @@ async def test_a_batch_is_one_request_and_is_told_what_each_statement_did() -> N
 
 async def test_a_batch_of_reads_goes_to_one_node_and_is_no_write() -> None:
     driver, reader = StubDriver(), StubReader(one_row(a=(LONGLONG, 1)), one_row(b=(LONGLONG, 2)))
-    answer = await endpoint_of(driver, reader).answer(batch_body("SELECT a FROM t", "SHOW TABLES"))
+    answer = await answered(endpoint_of(driver, reader), batch_body("SELECT a FROM t", "SHOW TABLES"))
     assert answer["results"] == [{"rows_affected": 1, "data": [{"a": 1}]}, {"rows_affected": 1, "data": [{"b": 2}]}]
     assert (answer["executed_on"], answer["applied_timestamp"], driver.requests) == ("replica-1", 77, [])
 
