@@ -63,6 +63,7 @@ class Coordinator:
             store_s=settings.store_timeout_ms / 1000,
             copy_s=settings.copy_timeout_ms / 1000,
             change_s=settings.schema_change_timeout_ms / 1000,
+            read_s=settings.read_timeout_ms / 1000,
         )
         passwords = NodePasswords(
             coordinator=settings.coordinator_db_password.get_secret_value(),

@@ -42,7 +42,7 @@ FIRST_PORT = 18_840
 START_TIMEOUT_S = 60
 PR_SET_PDEATHSIG = 1
 READ_LIMITS = ReadLimits(rows_max=1000, milliseconds_max=1000)
-TIMEOUTS = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=20.0, copy_s=60.0, change_s=60.0)
+TIMEOUTS = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=20.0, copy_s=60.0, change_s=60.0, read_s=5.0)
 
 THINGS = f"""CREATE TABLE {DATABASE}.things (
   id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,

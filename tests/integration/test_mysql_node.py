@@ -301,7 +301,9 @@ async def test_a_commit_on_a_connection_that_was_ended_is_never_taken_for_one(
 async def test_a_command_without_an_answer_in_time_is_unknown_and_its_connection_is_not_used_again(
     server: OneMySQL,
 ) -> None:
-    impatient = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=0.2, copy_s=5.0, change_s=5.0)
+    impatient = NodeTimeouts(
+        connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=0.2, copy_s=5.0, change_s=5.0, read_s=5.0
+    )
     with open_node(server, impatient) as node, row_locked(server):
         await node.carry_out(FENCE)
         effect = execute(1, "a", LOG_BEGIN, "DELETE FROM things WHERE code = 'mine'")
