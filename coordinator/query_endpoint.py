@@ -133,6 +133,7 @@ class QueryEndpoint:
             visit.take(len(part))
             body += part
             if len(body) > self._body_bytes_max:
+                # the server reads the rest, and forgets it
                 raise errors.bad_request(
                     413, f"the request is larger than {self._body_bytes_max} bytes: send it in parts"
                 )
