@@ -17,10 +17,12 @@ from typing import Any
 
 import errors
 import msgspec
+from access import Role, Tokens
 from admission import Admission, Visit
 from driver import Driver
 from errors import QueryError
 from exactly_once import DUPLICATE_ERRNO, ExactlyOnce, First, claim, digest_of, key_in
+from guarded_api import UNAUTHENTICATED
 from long_work import Pauses, in_steps
 from made_values import random_seed, with_values
 from node_reading import NodeReading, blaming
@@ -39,6 +41,7 @@ from query_answers import (
 )
 from query_request import LONG_TEXT_CHARS, BatchStatement, body_of, bound, need_of
 from result_rows import PLAIN, RowFormat
+from security_headers import SECURITY_HEADERS
 
 from adapters.mysql_session import StatementResult
 from adapters.schema_reader import SchemaReader, SchemaUnknown
@@ -57,6 +60,7 @@ Send = Callable[[Message], Awaitable[None]]
 EXPLAIN_PATH = "/explain-replication"
 QUERY_PATHS = ("/query", EXPLAIN_PATH)
 
+_HEADERS = ((b"content-type", b"application/json"), *SECURITY_HEADERS)
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
@@ -73,7 +77,10 @@ class QueryEndpoint:
         body_bytes_max: int,
         statements_max: int,
         deadline_ms: int,
+        tokens: Tokens | None = None,
     ) -> None:
+        """`tokens`: None, access is off."""
+        self._tokens = tokens
         self._driver = driver
         self._reading = reading
         self._schema = schema
@@ -87,12 +94,13 @@ class QueryEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI door."""
         try:
+            role = None if self._tokens is None else _role(self._tokens, scope)
             with self._admission.visit() as visit:
                 data = await self._body(receive, visit)
                 if scope["path"] == EXPLAIN_PATH:
                     answer = await self.explain(data)
                 else:
-                    answer = await self.answer(data, key_in(scope["headers"]))
+                    answer = await self.answer(data, key_in(scope["headers"]), role)
             status, headers, body = 200, [], answer
         except QueryError as error:
             status, headers, body = error.status, _error_headers(error), error.body()
@@ -101,7 +109,7 @@ class QueryEndpoint:
             cut_off = errors.cut_off(False)
             status, headers, body = cut_off.status, _error_headers(cut_off), cut_off.body()
         payload = _encode(body)
-        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload))]
+        headers += [*_HEADERS, (b"content-length", b"%d" % len(payload))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
 
@@ -121,17 +129,19 @@ class QueryEndpoint:
             if not message.get("more_body"):
                 return body
 
-    async def answer(self, data: bytes, key: str | None = None) -> Answer:
-        """The body of a successful answer. `key`: with which the request takes effect once. Raises QueryError."""
+    async def answer(self, data: bytes, key: str | None = None, role: Role | None = None) -> Answer:
+        """The body of a successful answer. `key`: with which the request takes effect once. `role`: of who asks; None: access
+        is off. Raises QueryError."""
         body = body_of(data)
         form = body.format or PLAIN
         if body.statements is not None:
-            return await self._answer_batch(body.statements, need_of(body), form, key)
+            return await self._answer_batch(body.statements, need_of(body), form, key, role)
         assert body.query is not None
         statement, need = await self._parse(await bound(body.query, body.params)), need_of(body)
         if statement.kind is Kind.READ:
             leave, (result,) = await self._reading.read([statement.text], need, time.monotonic_ns() + self._deadline_ns)
             return read_answer(result, leave, form)
+        check_may_write(role)
         check_is_strong(need)
         answer = await self._write([statement], [None], key, is_batch=False)
         if isinstance(answer, First):
@@ -171,7 +181,7 @@ class QueryEndpoint:
     # ------------------------------------------------------------------------------------------ batches
 
     async def _answer_batch(
-        self, asked: list[BatchStatement], need: ReadNeed, form: RowFormat, key: str | None
+        self, asked: list[BatchStatement], need: ReadNeed, form: RowFormat, key: str | None, role: Role | None
     ) -> Answer:
         if not 0 < len(asked) <= self._statements_max:
             raise errors.bad_request(
@@ -186,6 +196,7 @@ class QueryEndpoint:
         if all(statement.kind is Kind.READ for statement in statements):
             leave, results = await self._read_batch(statements, expected, need)
             return read_batch_answer(results, leave, form)
+        check_may_write(role)
         check_is_strong(need)
         for index, statement in enumerate(statements):
             with blaming(index):
@@ -300,6 +311,20 @@ class QueryEndpoint:
         return answer
 
 
+def _role(tokens: Tokens, scope: Scope) -> Role:
+    """Raises QueryError (401) where nobody known asks."""
+    role = tokens.role_in(scope["headers"])
+    if role is None:
+        raise errors.unauthenticated()
+    return role
+
+
+def check_may_write(role: Role | None) -> None:
+    """Raises QueryError (403) where who asks may only read. None: access is off."""
+    if role is not None and role < Role.WRITE:
+        raise errors.denied(role.name.lower(), "write")
+
+
 def check_is_strong(need: ReadNeed) -> None:
     """Raises QueryError where a write asks for what only a read can have."""
     if need is not STRONG:
@@ -317,4 +342,6 @@ def check_in_batch(statement: Statement) -> None:
 
 
 def _error_headers(error: QueryError) -> list[tuple[bytes, bytes]]:
+    if error.status == 401:
+        return [UNAUTHENTICATED]
     return [] if error.retry_after_s is None else [(b"retry-after", b"%d" % error.retry_after_s)]
