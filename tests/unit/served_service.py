@@ -20,6 +20,18 @@ import local_process
 from cluster_layout import BY_NAME, ROOT, Layout
 
 START_S = 30.0
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""Python 3.13 trusts no CA that does not say so."""
 
 
 class Services:
@@ -69,6 +81,7 @@ def make_certificates(folder: Path) -> dict[str, str]:
     ca = (
         _certificate(ca_name, ca_name, ca_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(SIGNS_CERTIFICATES, critical=True)
         .sign(ca_key, hashes.SHA256())
     )
     where = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
