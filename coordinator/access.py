@@ -16,6 +16,7 @@ The other services use the same file, and their images copy it.
 import enum
 import hmac
 import ipaddress
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,10 @@ class AccessSettings(BaseSettings):
     """Where the service is published, which is not always where it listens."""
     swarm_task: str = ""
     access_open: bool = False
+    uvicorn_ssl_certfile: Path | None = None
+    """Uvicorn's own: whether the services speak TLS."""
+    ssl_cert_file: Path | None = None
+    """OpenSSL's own: by what they verify each other."""
 
     @property
     def publication(self) -> str | None:
@@ -116,6 +121,12 @@ class AccessSettings(BaseSettings):
         if self.swarm_task and not self.swarm_task.startswith("{{"):
             return "all addresses of a swarm"
         return None if is_loopback(self.bind_address) else self.bind_address
+
+    def check_certificates(self) -> None:
+        """Raises AccessError where no call could be verified: OpenSSL passes over a file that it cannot read."""
+        file = self.ssl_cert_file
+        if self.uvicorn_ssl_certfile is not None and file is not None and not os.access(file, os.R_OK):
+            raise AccessError(f"SSL_CERT_FILE={file} cannot be read")
 
     def clients(self) -> Tokens | None:
         """The tokens of the coordinator's clients; None: access is off. Raises AccessError."""
@@ -167,6 +178,7 @@ def access_from_environment(service: str, asked_with: Literal["ACCESS_TOKENS", "
     """Ends the process with a sentence instead of a stack trace: the reader is whoever wrote the environment."""
     try:
         settings = AccessSettings()
+        settings.check_certificates()
         callers = settings.callers()
         tokens = settings.clients() if asked_with == "ACCESS_TOKENS" else callers
         if tokens is None and settings.publication is not None and not settings.access_open:

@@ -18,6 +18,8 @@ SETTINGS = (
     "BIND_ADDRESS",
     "SWARM_TASK",
     "ACCESS_OPEN",
+    "UVICORN_SSL_CERTFILE",
+    "SSL_CERT_FILE",
 )
 
 
@@ -147,6 +149,7 @@ def test_sixteen_characters_are_enough() -> None:
         ),
         ({"SERVICE_TOKEN": "short"}, "SERVICE_TOKEN has 5 characters, and at least 16 are needed"),
         ({"ACCESS_TOKENS_FILE": "/nowhere"}, "ACCESS_TOKENS_FILE=/nowhere cannot be read (FileNotFoundError)"),
+        ({"UVICORN_SSL_CERTFILE": "/a", "SSL_CERT_FILE": "/nowhere"}, "SSL_CERT_FILE=/nowhere cannot be read"),
         ({"ACCESS_OPEN": READ}, "ACCESS_OPEN: Input should be a valid boolean, unable to interpret input"),
     ],
 )
