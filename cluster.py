@@ -6,7 +6,9 @@ now. So any command may be repeated, and may be interrupted at any point and rep
 
 Environment: CLUSTER_DIR (.cluster) and PORT_OFFSET (0) let clusters live side by side; MYSQLD names the server to run;
 EXTRA_SQL is a file of tables of your own that every node begins with; NODES puts proxies in front of the nodes;
-*_DB_PASSWORD are made up unless they are set. All other variables are handed on to the services.
+*_DB_PASSWORD are made up unless they are set. Tokens (ACCESS_TOKENS, ACCESS_TOKENS_FILE, SERVICE_TOKEN) and certificates
+(UVICORN_SSL_CERTFILE, UVICORN_SSL_KEYFILE, SSL_CERT_FILE) are kept with the cluster until they are set to others, or to nothing.
+All other variables are handed on to the services.
 """
 
 from __future__ import annotations
@@ -65,6 +67,7 @@ class Cluster(ClusterProcesses):
             raise CannotRun(f"port {', '.join(taken)} is taken by another program: end it, or set PORT_OFFSET.")
         init_sql = self.layout.init_sql(os.environ)
         passwords = self.layout.passwords(init_sql, os.environ, is_running=bool(running))
+        access = self.layout.access(os.environ, is_running=bool(running))
         nodes = [node.name for node in NODES if node.name in names]
         services = [service.name for service in SERVICES if service.name in names]
         with locked(CACHE / "lock", self._progress), ThreadPoolExecutor() as both:
@@ -75,7 +78,7 @@ class Cluster(ClusterProcesses):
             write_private(self.layout.accounts_file, mysql_server.accounts_sql(init_sql, passwords))
             self._start_nodes(nodes, mysqld.result())
         if python:
-            self._start_services(services, python.result(), passwords)
+            self._start_services(services, python.result(), {**os.environ, **access}, passwords)
 
     def _prepare_nodes(self, names: Sequence[str], init_sql: str) -> Path:
         mysqld = mysql_server.find_mysqld(CACHE, self._progress.say)
@@ -96,12 +99,14 @@ class Cluster(ClusterProcesses):
             self._spawn(name, command, environment, suffix=local_process.SUPERVISOR)
         self._wait([self._started[name] for name in names], self._node_answers, START_S)
 
-    def _start_services(self, names: Sequence[str], python: Path, passwords: Mapping[str, str]) -> None:
+    def _start_services(
+        self, names: Sequence[str], python: Path, inherited: Mapping[str, str], passwords: Mapping[str, str]
+    ) -> None:
         commands = {name: self.layout.service_command(name, python) for name in names}
         for name, command in commands.items():
             if BY_NAME[name].has_state:
                 make_private_folder(self.layout.data(name))
-            self._spawn(name, command, self.layout.service_environment(name, os.environ, passwords))
+            self._spawn(name, command, self.layout.service_environment(name, inherited, passwords))
         self._wait([self._started[name] for name in names], self._service_answers, START_S)
 
     def _spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str], suffix: str = "") -> None:
@@ -164,7 +169,7 @@ class Cluster(ClusterProcesses):
                 raise CannotRun("another command has started the cluster again: repeat `make clean`.")
             for folder in layout.folders:
                 shutil.rmtree(folder, ignore_errors=True)  # a folder may not be there
-            for file in (layout.record, layout.secrets_file, layout.cluster_dir / "lock"):
+            for file in (layout.record, layout.secrets_file, layout.access_file, layout.cluster_dir / "lock"):
                 file.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty: something in it is not ours
                 layout.cluster_dir.rmdir()

@@ -4,7 +4,8 @@ One table (MEMBERS) says what the ten processes are; all the rest is derived fro
 the port offset. So two clusters with other folders and offsets share nothing but the source and the MySQL server.
 
 Passwords come from the environment, or are made once and kept in secrets.env, which only the owner can read. A process
-is handed those that it needs and no others.
+is handed those that it needs and no others. So it is with tokens and certificates (access.env), which nobody makes up:
+without them the services, which listen on loopback only, ask nobody for anything.
 
 Hard case: the address of a Unix socket holds 107 bytes. A cluster in a deep folder has its sockets in a short one,
 which must be ours alone: whoever reaches a socket is MySQL's root.
@@ -25,6 +26,9 @@ from runner_console import CannotRun
 ROOT = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
 SOCKET_PATH_BYTES_MAX = 107
+TOKENS = ("ACCESS_TOKENS", "ACCESS_TOKENS_FILE", "SERVICE_TOKEN")
+CERTIFICATES = ("UVICORN_SSL_CERTFILE", "UVICORN_SSL_KEYFILE", "SSL_CERT_FILE")
+"""Names that uvicorn and OpenSSL give these settings."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Member:
     base_port: int
     source: str  # a node's option file, a service's folder
     passwords: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ("SERVICE_TOKEN",)
     settings: tuple[tuple[str, str], ...] = ()
     has_state: bool = False
     uvicorn_options: tuple[str, ...] = ()
@@ -60,6 +65,7 @@ MEMBERS = (
             "VERIFIER_DB_PASSWORD",
             "HISTORIAN_DB_PASSWORD",
         ),
+        tokens=TOKENS,
         # named, not left to what happens to be installed: the write path is measured with these
         uvicorn_options=(
             "--loop",
@@ -134,6 +140,15 @@ class Layout:
         return self.cluster_dir / "secrets.env"
 
     @property
+    def access_file(self) -> Path:
+        return self.cluster_dir / "access.env"
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the services speak it: what they were started with, not what the environment says now."""
+        return "UVICORN_SSL_CERTFILE" in read_settings(self.access_file)
+
+    @property
     def accounts_file(self) -> Path:
         return self.cluster_dir / "run" / "accounts.sql"
 
@@ -153,7 +168,7 @@ class Layout:
         return self.sockets / f"{name}.sock"
 
     def url(self, name: str) -> str:
-        return f"http://{HOST}:{self.port(name)}"
+        return f"http{'s' if self.has_tls else ''}://{HOST}:{self.port(name)}"
 
     @property
     def node_addresses(self) -> str:
@@ -195,7 +210,9 @@ class Layout:
         return [*command, *where, "--timeout-graceful-shutdown", "3", *service.uvicorn_options]
 
     def node_environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        return {key: value for key, value in inherited.items() if not key.endswith("_DB_PASSWORD")}
+        return {
+            key: value for key, value in inherited.items() if not key.endswith("_DB_PASSWORD") and key not in TOKENS
+        }
 
     def service_environment(
         self, name: str, inherited: Mapping[str, str], passwords: Mapping[str, str]
@@ -206,7 +223,9 @@ class Layout:
         environment = {
             **self.node_environment(inherited),
             **{key: passwords[key] for key in service.passwords},
+            **{key: inherited[key] for key in service.tokens if key in inherited},
             **dict(service.settings),
+            "BIND_ADDRESS": HOST,
             "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in own_first),
             "PYTHONUNBUFFERED": "1",
             # the services are neighbours; a company's proxy would answer for them, and wrongly
@@ -225,10 +244,7 @@ class Layout:
 
     def passwords(self, init_sql: str, inherited: Mapping[str, str], *, is_running: bool) -> dict[str, str]:
         """The cluster's passwords; new ones are written down before anybody is given them."""
-        stored: dict[str, str] = {}
-        if self.secrets_file.exists():
-            lines = self.secrets_file.read_text().splitlines()
-            stored = {name: value for name, _, value in (line.partition("=") for line in lines)}
+        stored = read_settings(self.secrets_file)
         names = names_in(init_sql)
         wanted = {name: inherited.get(name) or stored.get(name) or secrets.token_hex(16) for name in names}
         changed = [name for name in names if name in stored and wanted[name] != stored[name]]
@@ -237,8 +253,35 @@ class Layout:
                 f"{', '.join(changed)} differs from what the running cluster uses: `make down` first, or unset it."
             )
         if wanted != stored:
-            write_private(self.secrets_file, "".join(f"{name}={value}\n" for name, value in wanted.items()))
+            write_settings(self.secrets_file, wanted)
         return wanted
+
+    def access(self, inherited: Mapping[str, str], *, is_running: bool) -> dict[str, str]:
+        """Tokens and certificates: the environment's, else those that the cluster has. An empty variable takes one away."""
+        stored = read_settings(self.access_file)
+        wanted = {name: inherited.get(name, stored.get(name, "")) for name in (*TOKENS, *CERTIFICATES)}
+        if not wanted["UVICORN_SSL_CERTFILE"]:
+            # the others mean nothing to the services then; SSL_CERT_FILE may be the machine's, for everything
+            wanted.update(dict.fromkeys(CERTIFICATES, ""))
+        changed = [name for name, value in wanted.items() if value != stored.get(name, "")]
+        if changed and is_running:
+            raise CannotRun(
+                f"{', '.join(changed)} differs from what the running cluster uses: `make down` first, or unset it."
+            )
+        kept = {name: value for name, value in wanted.items() if value}
+        if changed:
+            write_settings(self.access_file, kept)
+        return kept
+
+
+def read_settings(path: Path) -> dict[str, str]:
+    """What write_settings wrote; nothing if there is no such file."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def write_settings(path: Path, settings: Mapping[str, str]) -> None:
+    write_private(path, "".join(f"{name}={value}\n" for name, value in settings.items()))
 
 
 def write_private(path: Path, text: str) -> None:

@@ -103,10 +103,13 @@ class ClusterProcesses:
         return None if local_process.mysql_answers(self.layout.port(name)) else "does not answer"
 
     def _service_answers(self, name: str) -> str | None:
-        return None if local_process.http_health(self.layout.port(name)) else "does not answer"
+        return None if self._health(name) else "does not answer"
+
+    def _health(self, name: str) -> tuple[int, str] | None:
+        return local_process.http_health(self.layout.port(name), with_tls=self.layout.has_tls)
 
     def _is_healthy(self, name: str) -> str | None:
-        health = local_process.http_health(self.layout.port(name))
+        health = self._health(name)
         if health is None:
             return "does not answer GET /health"
         return None if health[0] == 200 else f"answers GET /health with {health[0]}: {health[1]}"

@@ -18,6 +18,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -224,9 +225,14 @@ def mysql_answers(port: int, timeout_s: float = 1.0) -> bool:
     return len(packet) == 5 and packet[4] == 10
 
 
-def http_health(port: int, timeout_s: float = 1.0) -> tuple[int, str] | None:
+def http_health(port: int, timeout_s: float = 1.0, *, with_tls: bool = False) -> tuple[int, str] | None:
     """Status and body of `GET /health`, None when there is no answer. Never goes through a proxy, as urllib might."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    if with_tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # it asks a process of ours whether it answers: the certificate's names are those that clients use
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout_s, context=context)
     try:
         connection.request("GET", "/health")
         response = connection.getresponse()

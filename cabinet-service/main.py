@@ -12,12 +12,14 @@ from typing import Annotated
 import cabinet_points as points
 import crash_point
 import httpx
+from access import OFF, Access, access_from_environment
 from cabinet_contract import CabinetError, CabinetHealth, QuorumAnswer, QuorumRefusal, SelectQuorumRequest
 from crash_point import ConnectionCut
 from draining import Draining
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from guarded_api import GuardedApi, service_rules
 from metrics_client import CollectorUnavailableError, MetricsClient
 from metrics_contract import ClusterMetrics
 from pydantic import Field, HttpUrl
@@ -49,6 +51,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         str(settings.metrics_url),
         timeout_ms=settings.metrics_timeout_ms,
         cache_ms=settings.metrics_cache_ms,
+        token=app.state.service_token,
         transport=app.state.transport,
     )
     app.state.metrics = metrics
@@ -156,12 +159,16 @@ async def _on_cut(request: Request, _: ConnectionCut) -> Response:
     return Response()  # reaches nobody
 
 
-def create_app(settings: CabinetSettings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+def create_app(
+    settings: CabinetSettings, transport: httpx.AsyncBaseTransport | None = None, access: Access = OFF
+) -> FastAPI:
     """`transport` is how the collector is reached; None is the network."""
-    app = FastAPI(title="Cabinet service", lifespan=lifespan)
+    rules = service_rules(access.tokens, CabinetError)
+    app = GuardedApi(rules, title="Cabinet service", lifespan=lifespan)
     app.add_middleware(Draining, refusal=CabinetError(message=STOPPING).model_dump_json().encode())
     app.state.settings = settings
     app.state.transport = transport
+    app.state.service_token = access.service_token
     app.include_router(router)
     app.exception_handler(RequestValidationError)(_on_malformed_body)
     app.exception_handler(QuorumRequestError)(_on_impossible_request)
@@ -172,4 +179,4 @@ def create_app(settings: CabinetSettings, transport: httpx.AsyncBaseTransport | 
 
 
 crash_point.arm(points.POINTS, os.environ)
-app = create_app(CabinetSettings())
+app = create_app(CabinetSettings(), access=access_from_environment("cabinet-service", "SERVICE_TOKEN"))

@@ -11,6 +11,7 @@ from typing import Literal
 import coordinator_points as points
 import crash_point
 import status_view
+from access import Access
 from admission import Admission
 from config import CoordinatorSettings
 from crash_point import ConnectionCut
@@ -52,7 +53,7 @@ LOOP_STALE_S = 5.0
 class Coordinator:
     """Everything that lives as long as the process."""
 
-    def __init__(self, settings: CoordinatorSettings) -> None:
+    def __init__(self, settings: CoordinatorSettings, access: Access) -> None:
         addresses = settings.addresses
         self.original_master = next(iter(addresses))
         connect_timeout_s = settings.connect_timeout_ms / 1000
@@ -88,8 +89,12 @@ class Coordinator:
         self.readers = readers_of(
             settings, "reader", settings.reader_db_password, settings.database, settings.reader_connections_max
         )
-        self.timestamps = TimestampClient(settings.timestamp_urls.split(","), settings.timestamp_timeout_ms / 1000)
-        self.advice = AdviceClient(settings.cabinet_url, settings.seer_url, settings.advice_timeout_ms / 1000)
+        self.timestamps = TimestampClient(
+            settings.timestamp_urls.split(","), settings.timestamp_timeout_ms / 1000, access.service_token
+        )
+        self.advice = AdviceClient(
+            settings.cabinet_url, settings.seer_url, settings.advice_timeout_ms / 1000, access.service_token
+        )
         self._advice_interval_s = settings.advice_interval_ms / 1000
         self.replicator = Replicator(
             list(addresses), owner=str(uuid.uuid4()), new_cluster_id=str(uuid.uuid4()), settings=settings.replication
@@ -133,6 +138,7 @@ class Coordinator:
             settings.batch_statements_max,
             settings.request_deadline_ms,
             settings.read_timeout_ms / 1000 + STREAM_END_S,
+            access.tokens,
         )
         pace = Pace(settings.verify_chunk_rows, settings.verify_pause_ms / 1000)
         self.verifier = Verifier(self.driver, self.replicator.state, checksums, pace)

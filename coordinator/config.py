@@ -12,7 +12,8 @@ from replication.state import MILLISECOND_NS, ReplicationSettings
 class CoordinatorSettings(BaseSettings):
     """Environment variables of the same names in capitals."""
 
-    model_config = SettingsConfigDict(frozen=True)
+    # what does not fit is not printed: it may stand beside a password
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
 
     nodes: str = (
         "mysql-master=127.0.0.1:13306,replica-1=127.0.0.1:13307,replica-2=127.0.0.1:13308,replica-3=127.0.0.1:13309"

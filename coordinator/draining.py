@@ -26,6 +26,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from security_headers import SECURITY_HEADERS
 from uvicorn import Server
 
 Message = MutableMapping[str, Any]
@@ -97,6 +98,7 @@ class Draining:
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(self._refusal)),
             (b"retry-after", b"%d" % RETRY_AFTER_S),
+            *SECURITY_HEADERS,
             CLOSE,
         ]
         await send({"type": "http.response.start", "status": 503, "headers": headers})

@@ -114,6 +114,18 @@ def rejected(errno: int, sqlstate: str, message: str) -> QueryError:
     return QueryError(400, kind, message, errno=errno, sqlstate=sqlstate)
 
 
+def unauthenticated() -> QueryError:
+    """Access is on, and the request has no token, or one that nobody has."""
+    hint = "send a token that this coordinator knows: Authorization: Bearer TOKEN"
+    return QueryError(401, "unauthenticated", f"the coordinator asks who calls: {hint}", hint=hint)
+
+
+def denied(held: str, needed: str) -> QueryError:
+    """The request's token has a role that is too small."""
+    hint = f"send a token of the role {needed}" + ("" if needed == "admin" else ", or of a greater one")
+    return QueryError(403, "denied", f"this token's role is {held}, and the request needs {needed}", hint=hint)
+
+
 def unmet(message: str) -> QueryError:
     """A statement of a batch did not do what the request expects."""
     return QueryError(409, "expectation", f"{message}; nothing of the batch was done")

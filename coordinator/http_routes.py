@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal
 import crash_point
 import msgspec
 import status_view
+from access import Role, Tokens
 from composition import Coordinator
 from crash_point import ConnectionCut
-from errors import QueryError, bad_request
+from errors import QueryError, bad_request, denied, unauthenticated
 from fastapi import FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from guarded_api import GuardedApi, Rules
 from query_contract import (
     BatchAnswer,
     BatchRequest,
@@ -31,14 +33,28 @@ from query_contract import (
     SwitchoverRequest,
     WriteAnswer,
 )
-from query_endpoint import EXPLAIN_PATH
+from query_endpoint import EXPLAIN_PATH, QUERY_PATHS
 from starlette.types import Lifespan
 from verify_contract import VerifyAnswer, VerifyRequest
 
 
-def create_api(coordinator_of: Callable[[], Coordinator], description: str, lifespan: Lifespan[FastAPI]) -> FastAPI:
-    """The FastAPI application: everything but the hot path is answered by it."""
-    api = FastAPI(
+def role_for(method: str, path: str) -> Role:
+    """What a route needs: admin for what moves or loads the cluster, and for what somebody adds. The two that carry queries want
+    a role by their statements."""
+    return Role.READ if method in ("GET", "HEAD", "OPTIONS") or path in QUERY_PATHS else Role.ADMIN
+
+
+def refuse(held: Role | None, needed: Role) -> bytes:
+    error = unauthenticated() if held is None else denied(held.name.lower(), needed.name.lower())
+    return msgspec.json.encode(error.body())
+
+
+def create_api(
+    coordinator_of: Callable[[], Coordinator], description: str, lifespan: Lifespan[FastAPI], tokens: Tokens | None
+) -> FastAPI:
+    """The FastAPI application: everything but the hot path is answered by it. `tokens`: None, access is off."""
+    api = GuardedApi(
+        Rules(tokens, role_for, ErrorAnswer, refuse),
         title="Distributed MySQL coordinator",
         description=description,
         lifespan=lifespan,

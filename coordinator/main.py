@@ -14,6 +14,7 @@ import coordinator_points as points
 import crash_point
 import errors
 import msgspec
+from access import Access, access_from_environment
 from composition import Coordinator
 from config import CoordinatorSettings
 from crash_point import ConnectionCut
@@ -26,9 +27,10 @@ from query_endpoint import QUERY_PATHS, Receive, Scope, Send
 class Application:
     """The ASGI application: queries take the short way, everything else goes through FastAPI."""
 
-    def __init__(self) -> None:
+    def __init__(self, access: Access) -> None:
+        self.access = access
         self.coordinator: Coordinator | None = None
-        self.api = create_api(self._running, __doc__ or "", lifespan)
+        self.api = create_api(self._running, __doc__ or "", lifespan, access.tokens)
 
     def _running(self) -> Coordinator:
         assert self.coordinator is not None, "nothing is asked before the start"
@@ -68,7 +70,10 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     for noisy in ("httpx", "asyncmy"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     allow_many_connections()
-    application.coordinator = coordinator = Coordinator(CoordinatorSettings())  # type: ignore[call-arg]  # from the environment
+    application.coordinator = coordinator = Coordinator(
+        CoordinatorSettings(),  # type: ignore[call-arg]  # from the environment
+        application.access,
+    )
     await coordinator.start()
     # what is there now stays; what a request makes is gone with it, so it is seldom worth looking for garbage (5 % of the time)
     gc.collect()
@@ -81,5 +86,5 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 crash_point.arm(points.POINTS, os.environ)
-application = Application()
+application = Application(access_from_environment("coordinator", "ACCESS_TOKENS"))
 app = Draining(application, msgspec.json.encode(errors.stopping().body()), application.stop_waiting)

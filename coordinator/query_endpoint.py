@@ -19,11 +19,13 @@ from typing import Any
 import crash_point
 import errors
 import msgspec
+from access import Role, Tokens
 from admission import Admission, Visit
 from client_watch import ClientGone, ClientWatch
 from driver import Driver
 from errors import QueryError
 from exactly_once import DUPLICATE_ERRNO, ExactlyOnce, First, claim, digest_of
+from guarded_api import UNAUTHENTICATED
 from long_work import Pauses, in_steps
 from made_values import random_seed, with_values
 from node_reading import NodeReading, blaming
@@ -40,9 +42,10 @@ from query_answers import (
     write_again,
     write_answer,
 )
-from query_request import LONG_TEXT_CHARS, PLAIN_MANNER, BatchStatement, Manner, body_of, bound, manner_of, need_of
+from query_request import LONG_TEXT_CHARS, PLAIN_HEAD, BatchStatement, RequestHead, body_of, bound, head_of, need_of
 from result_rows import PLAIN, RowFormat
 from row_lines import RowLines
+from security_headers import SECURITY_HEADERS
 
 from adapters.mysql_session import StatementResult
 from adapters.schema_reader import SchemaReader, SchemaUnknown
@@ -62,7 +65,7 @@ EXPLAIN_PATH = "/explain-replication"
 QUERY_PATHS = ("/query", EXPLAIN_PATH)
 
 UNWATCHED: AbstractContextManager[None] = nullcontext()
-
+_HEADERS = ((b"content-type", b"application/json"), *SECURITY_HEADERS)
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
@@ -80,7 +83,10 @@ class QueryEndpoint:
         statements_max: int,
         deadline_ms: int,
         stream_timeout_s: float,
+        tokens: Tokens | None = None,
     ) -> None:
+        """`tokens`: None, access is off."""
+        self._tokens = tokens
         self._driver = driver
         self._reading = reading
         self._schema = schema
@@ -95,13 +101,13 @@ class QueryEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI door."""
         try:
+            head = head_of(scope["headers"], self._tokens)
             with self._admission.visit() as visit:
-                manner = manner_of(scope["headers"])
                 data = await self._body(receive, visit)
                 if scope["path"] == EXPLAIN_PATH:
                     answer: Answer | RowLines = await self.explain(data)
                 else:
-                    answer = await self.answer(data, manner, ClientWatch(receive))
+                    answer = await self.answer(data, head, ClientWatch(receive))
                 if isinstance(answer, RowLines):
                     give_up_at = asyncio.get_running_loop().time() + self._stream_timeout_s
                     with ClientWatch(receive):
@@ -119,7 +125,7 @@ class QueryEndpoint:
             cut_off = errors.cut_off(False)
             status, headers, body = cut_off.status, _error_headers(cut_off), cut_off.body()
         payload = _encode(body)
-        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload))]
+        headers += [*_HEADERS, (b"content-length", b"%d" % len(payload))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
 
@@ -141,25 +147,26 @@ class QueryEndpoint:
                 return body
 
     async def answer(
-        self, data: bytes, manner: Manner = PLAIN_MANNER, watch: AbstractContextManager[None] = UNWATCHED
+        self, data: bytes, head: RequestHead = PLAIN_HEAD, watch: AbstractContextManager[None] = UNWATCHED
     ) -> Answer | RowLines:
         """The body of a successful answer, or one that sends itself. `watch`: around reads. Raises QueryError."""
         body = body_of(data)
         form = body.format or PLAIN
         if body.statements is not None:
-            return await self._answer_batch(body.statements, need_of(body), form, manner.key, watch)
+            return await self._answer_batch(body.statements, need_of(body), form, head, watch)
         assert body.query is not None
         statement, need = await self._parse(await bound(body.query, body.params)), need_of(body)
         if statement.kind is Kind.READ:
             deadline_ns = time.monotonic_ns() + self._deadline_ns
             with watch:
-                if manner.as_lines:
+                if head.as_lines:
                     leave, stream = await self._reading.open_stream(statement.text, need, deadline_ns)
                     return RowLines(leave, stream, form)
                 leave, (result,) = await self._reading.read([statement.text], need, deadline_ns)
             return read_answer(result, leave, form)
+        check_may_write(head.role)
         check_is_strong(need)
-        answer = await self._write([statement], [None], manner.key, is_batch=False)
+        answer = await self._write([statement], [None], head.key, is_batch=False)
         if isinstance(answer, First):
             return write_again(answer)
         if isinstance(answer, Refuse):
@@ -201,7 +208,7 @@ class QueryEndpoint:
         asked: list[BatchStatement],
         need: ReadNeed,
         form: RowFormat,
-        key: str | None,
+        head: RequestHead,
         watch: AbstractContextManager[None],
     ) -> Answer:
         if not 0 < len(asked) <= self._statements_max:
@@ -218,11 +225,12 @@ class QueryEndpoint:
             with watch:
                 leave, results = await self._read_batch(statements, expected, need)
             return read_batch_answer(results, leave, form)
+        check_may_write(head.role)
         check_is_strong(need)
         for index, statement in enumerate(statements):
             with blaming(index):
                 check_in_batch(statement)
-        answer = await self._write(statements, expected, key, is_batch=True)
+        answer = await self._write(statements, expected, head.key, is_batch=True)
         if isinstance(answer, First):
             return batch_again(answer, [statement.kind is Kind.READ for statement in statements])
         if isinstance(answer, Refuse):
@@ -332,6 +340,12 @@ class QueryEndpoint:
         return answer
 
 
+def check_may_write(role: Role | None) -> None:
+    """Raises QueryError (403) where who asks may only read. None: access is off."""
+    if role is not None and role < Role.WRITE:
+        raise errors.denied(role.name.lower(), "write")
+
+
 def check_is_strong(need: ReadNeed) -> None:
     """Raises QueryError where a write asks for what only a read can have."""
     if need is not STRONG:
@@ -349,4 +363,6 @@ def check_in_batch(statement: Statement) -> None:
 
 
 def _error_headers(error: QueryError) -> list[tuple[bytes, bytes]]:
+    if error.status == 401:
+        return [UNAUTHENTICATED]
     return [] if error.retry_after_s is None else [(b"retry-after", b"%d" % error.retry_after_s)]

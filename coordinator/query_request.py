@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 import errors
 import msgspec
 import row_lines
+from access import Role, Tokens
 from errors import QueryError
 from exactly_once import check_key
 from long_work import in_steps
@@ -21,26 +22,35 @@ LONG_TEXT_CHARS = 16_384
 """A longer text is read in steps, so that it delays nobody else's request by more than a step."""
 
 
-class Manner(NamedTuple):
-    """What the headers say of how a request is to be answered."""
+class RequestHead(NamedTuple):
+    """What the headers say of a request."""
 
     key: str | None = None
     """With which it takes effect once."""
     as_lines: bool = False
+    role: Role | None = None
+    """Of who asks; None: access is off."""
 
 
-PLAIN_MANNER = Manner()
+PLAIN_HEAD = RequestHead()
 
 
-def manner_of(headers: Sequence[tuple[bytes, bytes]]) -> Manner:
+def head_of(headers: Sequence[tuple[bytes, bytes]], tokens: Tokens | None = None) -> RequestHead:
     """Raises QueryError."""
-    manner = PLAIN_MANNER
+    head = PLAIN_HEAD
     for name, value in headers:
         if name == b"idempotency-key":
-            manner = manner._replace(key=check_key(value.decode("latin-1")))
+            head = head._replace(key=check_key(value.decode("latin-1")))
         elif name == b"accept" and row_lines.are_wanted(value):
-            manner = manner._replace(as_lines=True)
-    return manner
+            head = head._replace(as_lines=True)
+    return head if tokens is None else head._replace(role=_role_in(headers, tokens))
+
+
+def _role_in(headers: Sequence[tuple[bytes, bytes]], tokens: Tokens) -> Role:
+    role = tokens.role_in(headers)
+    if role is None:
+        raise errors.unauthenticated()
+    return role
 
 
 class Expectation(msgspec.Struct, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from client_watch import ClientGone
 from node_reading import stream_error
 from query_answers import seen_at
 from result_rows import RowFormat, described, written
+from security_headers import SECURITY_HEADERS
 
 from adapters.mysql_session import ConnectionBroken, ServerError
 from adapters.node_reader import StreamedResult
@@ -28,6 +29,7 @@ LINES_AT_ONCE = 500
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_HEADERS = ((b"content-type", MEDIA_TYPES[0]), *SECURITY_HEADERS)
 _encode_lines = msgspec.json.Encoder(decimal_format="string").encode_lines
 
 
@@ -55,8 +57,7 @@ class RowLines:
             self._result.close()
 
     async def _send(self, send: Send) -> None:
-        headers = [(b"content-type", MEDIA_TYPES[0]), (b"cache-control", b"no-store")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         columns = self._result.columns
         head = {"success": True, **seen_at(self._leave), "columns": described(columns)}
         await _send_lines(send, [{"result": head}])

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Self
 
+from access import access_from_environment
 from collector import Collector
 from crash_journal import CrashJournal
 from draining import Draining
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
+from guarded_api import GuardedApi, service_rules
 from metrics_contract import ClusterMetrics, CollectorHealth, MetricsRefusal, NodeMetrics
 from node_metrics import ClusterTracker
 from node_probe import MySqlNodeProbe, NodeAddress, Probe
@@ -137,7 +139,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         journal.close()
 
 
-app = FastAPI(title="metrics-collector", lifespan=lifespan)
+app = GuardedApi(
+    service_rules(access_from_environment("metrics-collector", "SERVICE_TOKEN").tokens, MetricsRefusal),
+    title="metrics-collector",
+    lifespan=lifespan,
+)
 app.add_middleware(Draining, refusal=MetricsRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
 # Where tests put probes that need no MySQL.

@@ -13,12 +13,14 @@ drips its answer byte by byte, or a thousand callers ask at once.
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 
 import httpx
+from access import bearer
 from metrics_contract import ClusterMetrics
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 # below the 5 s after which uvicorn closes an idle connection, or a request could meet the close half way
 KEEPALIVE_EXPIRY_S = 2.0
@@ -35,6 +37,7 @@ class MetricsClient:
         *,
         timeout_ms: int,
         cache_ms: int,
+        token: SecretStr | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -45,12 +48,14 @@ class MetricsClient:
         self._answer: ClusterMetrics | None = None
         self._answer_asked_ns = 0
         self._in_flight: asyncio.Task[ClusterMetrics | CollectorUnavailableError] | None = None
-        # trust_env off: a proxy set for the machine must not see calls within the cluster
+        # trust_env off: a proxy set for the machine must not see calls within the cluster; OpenSSL itself reads SSL_CERT_FILE
         self._http = httpx.AsyncClient(
             base_url=url,
             transport=transport,
             timeout=None,
             trust_env=False,
+            verify=ssl.create_default_context(),
+            headers=bearer(token),
             limits=httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY_S),
         )
 

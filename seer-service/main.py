@@ -13,11 +13,13 @@ from typing import Annotated
 import crash_point
 import httpx
 import seer_points as points
+from access import OFF, Access, access_from_environment
 from crash_point import ConnectionCut
 from draining import Draining
 from fastapi import APIRouter, Body, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from guarded_api import GuardedApi, service_rules
 from leader_election import Scores, UnknownCandidateError, rank_candidates
 from metrics_client import CollectorUnavailableError, MetricsClient
 from metrics_contract import ClusterMetrics
@@ -48,6 +50,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         str(settings.metrics_url),
         timeout_ms=settings.metrics_timeout_ms,
         cache_ms=settings.metrics_cache_ms,
+        token=app.state.service_token,
         transport=app.state.transport,
     )
     app.state.metrics = metrics
@@ -159,12 +162,16 @@ async def _on_cut(request: Request, _: ConnectionCut) -> Response:
     return Response()  # reaches nobody
 
 
-def create_app(settings: SeerSettings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+def create_app(
+    settings: SeerSettings, transport: httpx.AsyncBaseTransport | None = None, access: Access = OFF
+) -> FastAPI:
     """`transport` is how the collector is reached; None is the network."""
-    app = FastAPI(title="SEER service", lifespan=lifespan)
+    rules = service_rules(access.tokens, SeerError)
+    app = GuardedApi(rules, title="SEER service", lifespan=lifespan)
     app.add_middleware(Draining, refusal=SeerError(message=STOPPING).model_dump_json().encode())
     app.state.settings = settings
     app.state.transport = transport
+    app.state.service_token = access.service_token
     app.include_router(router)
     app.exception_handler(RequestValidationError)(_on_malformed_body)
     app.exception_handler(UnknownCandidateError)(_on_unknown_candidate)
@@ -175,4 +182,4 @@ def create_app(settings: SeerSettings, transport: httpx.AsyncBaseTransport | Non
 
 
 crash_point.arm(points.POINTS, os.environ)
-app = create_app(SeerSettings())
+app = create_app(SeerSettings(), access=access_from_environment("seer-service", "SERVICE_TOKEN"))

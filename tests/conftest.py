@@ -2,6 +2,7 @@
 the cluster that integration tests share: ten real processes, on a folder and ports of their own."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,12 @@ from types import ModuleType
 import pytest
 from cluster_handle import ClusterHandle, private_cluster
 
+from cluster_layout import TOKENS
+
 ROOT = Path(__file__).resolve().parent.parent
+# a developer's own cluster has them, perhaps; the tests' clusters have those that a test gives them
+for name in (*TOKENS, "UVICORN_SSL_CERTFILE", "UVICORN_SSL_KEYFILE"):
+    os.environ.pop(name, None)
 
 
 def _load_service(folder: str) -> ModuleType:

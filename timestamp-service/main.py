@@ -14,9 +14,11 @@ from typing import Annotated
 
 import crash_point
 import timestamp_points as points
+from access import access_from_environment
 from crash_point import ConnectionCut
 from draining import Draining
 from fastapi import FastAPI, Request, Response
+from guarded_api import GuardedApi, service_rules
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from reservation_file import ReservationFile
@@ -95,7 +97,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         file.close()
 
 
-app = FastAPI(title="timestamp-service", lifespan=lifespan)
+app = GuardedApi(
+    service_rules(access_from_environment("timestamp-service", "SERVICE_TOKEN").tokens, TimestampRefusal),
+    title="timestamp-service",
+    lifespan=lifespan,
+)
 app.add_middleware(Draining, refusal=TimestampRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
 crash_point.arm(points.POINTS, os.environ)
@@ -189,6 +195,5 @@ async def end_the_process(_: Request, error: Exception) -> Response:
 
 
 def _answer(body: BaseModel, status_code: int) -> Response:
-    # GET takes numbers like POST does: an answer from a cache would hand them out twice.
-    headers = {"cache-control": "no-store"}
-    return Response(body.model_dump_json(), status_code, headers, media_type="application/json")
+    # GET takes numbers like POST does: an answer from a cache would hand them out twice. (So every answer says no-store.)
+    return Response(body.model_dump_json(), status_code, media_type="application/json")

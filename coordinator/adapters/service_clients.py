@@ -1,12 +1,17 @@
 """The helper services, as seen from here: numbers are needed, advice is welcome, and neither may ever hold anything up
 longer than its time-out.
+
+Their certificates are verified by what SSL_CERT_FILE names: OpenSSL reads it. (httpx would only with `trust_env`, which would
+also send calls within the cluster to the machine's proxy.)
 """
 
 import asyncio
+import ssl
 
 import httpx
+from access import bearer
 from cabinet_contract import QuorumAnswer
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from seer_contract import LeaderAnswer
 from timestamp_contract import TimestampAnswer, TimestampRequest
 
@@ -15,14 +20,20 @@ from replication.events import AdviceArrived, TimestampsGranted, TimestampsRefus
 ASK_AGAIN_S = 0.5
 
 
+def _client(timeout_s: float, token: SecretStr | None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        timeout=timeout_s, trust_env=False, verify=ssl.create_default_context(), headers=bearer(token)
+    )
+
+
 class TimestampClient:
     """Calls both servers in turn. One that failed comes last, and is asked again beside the calls until it answers: if its
     turn came as before, every second call would wait for its time-out for as long as it hangs."""
 
-    def __init__(self, urls: list[str], timeout_s: float) -> None:
+    def __init__(self, urls: list[str], timeout_s: float, token: SecretStr | None = None) -> None:
         self._urls = urls
         self._next = 0
-        self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False)
+        self._client = _client(timeout_s, token)
         self._asking: dict[str, asyncio.Task[None]] = {}
         self.errors: dict[str, str] = {}
         """Server -> why its last call failed; for people, and for the order."""
@@ -76,10 +87,10 @@ class TimestampClient:
 class AdviceClient:
     """Cabinet's quorum and SEER's ranking; the last ones are kept while a service is away."""
 
-    def __init__(self, cabinet_url: str, seer_url: str, timeout_s: float) -> None:
+    def __init__(self, cabinet_url: str, seer_url: str, timeout_s: float, token: SecretStr | None = None) -> None:
         self._cabinet_url = cabinet_url
         self._seer_url = seer_url
-        self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False)
+        self._client = _client(timeout_s, token)
         self.quorum: tuple[str, ...] = ()
         self.ranking: tuple[str, ...] = ()
 

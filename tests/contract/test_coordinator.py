@@ -650,7 +650,7 @@ async def test_openapi_describes_the_routes_and_all_answers_of_a_query(client: h
     responses = {status: each["content"]["application/json"]["schema"] for status, each in post["responses"].items()}
     answers = [each["$ref"].rpartition("/")[2] for each in responses.pop("200")["anyOf"]]
     assert answers == ["WriteAnswer", "ReadAnswer", "BatchAnswer", "ReadBatchAnswer"]
-    assert set(responses) == {"400", "403", "409", "413", "422", "429", "503", "504"}
+    assert set(responses) == {"400", "401", "403", "409", "413", "422", "429", "503", "504"}
     assert {schema["$ref"] for schema in responses.values()} == {"#/components/schemas/ErrorAnswer"}
     assert (await client.get("/docs")).status_code == 200
 

@@ -49,6 +49,10 @@ DEFAULTS = {
     "IMAGE_PREFIX": "localhost/",
     "COORDINATOR_DB_PASSWORD": "demo-coordinator",
     **{setting: str(BY_NAME[name].base_port) for name, setting in PORT_SETTINGS.items()},
+    "ACCESS_TOKENS": "",
+    "ACCESS_TOKENS_FILE": "",
+    "ACCESS_OPEN": "",
+    "SERVICE_TOKEN": "",
     # so that a lost disk is filled by a copy sooner or later
     "LOG_RETENTION_MB": "1",
 }

@@ -317,6 +317,68 @@ def test_a_process_is_told_only_the_passwords_that_it_needs(tmp_path: Path) -> N
     assert layout.node_environment(passwords) == {}
 
 
+TOKENS = {"ACCESS_TOKENS": "read:reader-token-0123", "SERVICE_TOKEN": "service-token-0123"}
+CERTIFICATES = {
+    "UVICORN_SSL_CERTFILE": "/tls/server.crt",
+    "UVICORN_SSL_KEYFILE": "/tls/server.key",
+    "SSL_CERT_FILE": "/ca",
+}
+
+
+def test_a_process_is_told_only_the_tokens_that_it_needs(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, 0)
+    for service in SERVICES:
+        told = layout.service_environment(service.name, TOKENS, dict.fromkeys(service.passwords, ""))
+        ours = TOKENS if service.name == "coordinator" else {"SERVICE_TOKEN": TOKENS["SERVICE_TOKEN"]}
+        assert {key: value for key, value in told.items() if "TOKEN" in key} == ours
+    assert layout.node_environment(TOKENS) == {}
+
+
+def test_a_service_knows_that_it_is_on_loopback_whatever_the_environment_says(tmp_path: Path) -> None:
+    environment = Layout(tmp_path, 0).service_environment("timestamp-1", {"BIND_ADDRESS": "0.0.0.0"}, {})
+    assert environment["BIND_ADDRESS"] == cluster_layout.HOST
+
+
+def test_nobody_makes_up_tokens(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, 0)
+    assert layout.access({}, is_running=False) == {}
+    assert not layout.access_file.exists()
+
+
+def test_tokens_and_certificates_are_kept_until_they_are_taken_away_and_only_the_owner_can_read_them(
+    tmp_path: Path,
+) -> None:
+    layout = Layout(tmp_path, 0)
+    given = TOKENS | CERTIFICATES
+    assert layout.access(given | {"PATH": "/bin"}, is_running=False) == given
+    assert stat.S_IMODE(layout.access_file.stat().st_mode) == 0o600
+    assert layout.access({}, is_running=True) == given
+    assert layout.access(given, is_running=True) == given
+    # the machine's own, which is of no concern to services without a certificate
+    assert layout.access({"UVICORN_SSL_CERTFILE": "", "SSL_CERT_FILE": "/ca"}, is_running=False) == TOKENS
+    assert layout.access({"SERVICE_TOKEN": "", "ACCESS_TOKENS": ""}, is_running=False) == {}
+
+
+@pytest.mark.parametrize("stored", [{}, TOKENS])
+def test_another_token_is_not_given_to_a_part_of_a_running_cluster(tmp_path: Path, stored: dict[str, str]) -> None:
+    layout = Layout(tmp_path, 0)
+    layout.access(stored, is_running=False)
+    with pytest.raises(CannotRun, match=r"SERVICE_TOKEN differs .* `make down` first") as refused:
+        layout.access({"SERVICE_TOKEN": "another-token-01234"}, is_running=True)
+    assert "another-token" not in str(refused.value)
+    assert layout.access({}, is_running=True) == stored
+
+
+def test_services_with_a_certificate_are_found_over_https(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, 5000)
+    assert not layout.has_tls
+    layout.access(CERTIFICATES, is_running=False)
+    assert layout.has_tls
+    environment = layout.service_environment("cabinet-service", CERTIFICATES, {})
+    assert environment["METRICS_URL"] == "https://127.0.0.1:13003"
+    assert environment["SSL_CERT_FILE"] == "/ca"
+
+
 def test_a_services_own_folder_is_the_first_that_it_imports_from(tmp_path: Path) -> None:
     layout = Layout(tmp_path, 5000)
     for service in SERVICES:

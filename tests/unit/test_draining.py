@@ -16,6 +16,7 @@ from draining import DRAIN_S, Draining, Message, Receive, Send
 from metrics_contract import MetricsRefusal
 from pydantic import BaseModel
 from query_contract import ErrorAnswer
+from security_headers import SECURITY_HEADERS
 from seer_contract import SeerError
 from timestamp_contract import TimestampRefusal
 
@@ -105,6 +106,7 @@ def server() -> Iterator[Server]:
 def is_refused(sent: list[Message]) -> bool:
     start, body = sent
     assert {(b"retry-after", b"1"), (b"content-length", b"%d" % len(REFUSAL)), CLOSE} <= set(start["headers"])
+    assert set(SECURITY_HEADERS) <= set(start["headers"])
     return (start["status"], body["body"]) == (503, REFUSAL)
 
 

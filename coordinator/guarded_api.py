@@ -1,0 +1,107 @@
+"""A FastAPI application that asks for a bearer token before a request reaches a route, and whose OpenAPI says so.
+
+Default-deny: what is not in OPEN_PATHS wants a token, also a route that somebody adds, also one that does not exist. A request is
+refused by its head; its body is not looked at. Where access is off nothing stands in the way.
+
+The other services use the same file, and their images copy it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from access import Role, Tokens
+from fastapi import FastAPI
+from pydantic import BaseModel
+from security_headers import App, Receive, Scope, SecurityHeaders, Send
+
+OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+UNAUTHENTICATED = (b"www-authenticate", b"Bearer")
+"""RFC 6750, section 3: of every 401."""
+NO_TOKEN = "send a token that this service knows: Authorization: Bearer TOKEN"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What one service asks for, and how it refuses."""
+
+    tokens: Tokens | None
+    """None: access is off."""
+    role_for: Callable[[str, str], Role]
+    """Method and path -> the role that is needed."""
+    refusal: type[BaseModel]
+    """The published shape of a refusal."""
+    refuse: Callable[[Role | None, Role], bytes]
+    """The role that the token has (None: no token, or nobody's) and the one that is needed -> a refusal's JSON."""
+
+
+def service_rules(tokens: Tokens | None, refusal: type[BaseModel]) -> Rules:
+    """Of a service with one token for everything. `refusal` has a message, and a default for all else."""
+    body = refusal(message=f"This service asks who calls: {NO_TOKEN}.").model_dump_json().encode()
+    return Rules(tokens, lambda method, path: Role.READ, refusal, lambda held, needed: body)
+
+
+class Guard:
+    """A pure ASGI wrapper."""
+
+    def __init__(self, app: App, tokens: Tokens, rules: Rules) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        held = self._tokens.role_in(scope["headers"])
+        needed = self._rules.role_for(scope["method"], scope["path"])
+        if held is not None and held >= needed:
+            await self._app(scope, receive, send)
+            return
+        body = self._rules.refuse(held, needed)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        if held is None:
+            headers.append(UNAUTHENTICATED)
+        status = 401 if held is None else 403
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+class GuardedApi(FastAPI):
+    """Every answer has the security headers, those too that FastAPI makes itself when a route fails."""
+
+    def __init__(self, rules: Rules, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._rules = rules
+        if rules.tokens is not None:
+            self.add_middleware(Guard, tokens=rules.tokens, rules=rules)
+
+    def build_middleware_stack(self) -> App:
+        return SecurityHeaders(super().build_middleware_stack())
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            _declare_access(super().openapi(), self._rules)
+        assert self.openapi_schema is not None, "the line above has made it"
+        return self.openapi_schema
+
+
+def _declare_access(document: dict[str, Any], rules: Rules) -> None:
+    """Write into an OpenAPI document which routes want a token, and what is answered without."""
+    components = document.setdefault("components", {})
+    components.setdefault("securitySchemes", {})["bearer"] = {"type": "http", "scheme": "bearer"}
+    name = rules.refusal.__name__
+    own = rules.refusal.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+    components.setdefault("schemas", {}).setdefault(name, own)
+    # {}: without a token, too
+    security: list[dict[str, list[str]]] = [{"bearer": []}] if rules.tokens else [{"bearer": []}, {}]
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+    for path, operations in document["paths"].items():
+        if path in OPEN_PATHS:
+            continue
+        for method, operation in operations.items():
+            operation["security"] = security
+            responses = operation["responses"]
+            responses["401"] = {"description": "No token, or one that nobody has", "content": content}
+            if rules.role_for(method.upper(), path) > Role.READ:
+                responses.setdefault("403", {"description": "The token's role is too small", "content": content})
