@@ -13,6 +13,7 @@ from typing import Annotated
 import crash_point
 import httpx
 import seer_points as points
+from api_docs import serve_docs
 from crash_point import ConnectionCut
 from draining import Draining
 from fastapi import APIRouter, Body, Depends, FastAPI, Request
@@ -71,9 +72,18 @@ router = APIRouter()
 @router.post(
     "/elect-leader",
     response_model=LeaderAnswer,
-    responses={422: {"model": SeerError}, 503: {"model": LeaderRefusal}},
+    summary="Rank the candidates",
+    responses={
+        400: {"model": SeerError, "description": "The body is not text"},
+        422: {"model": SeerError, "description": "Not a question that is answered here; the message says what is"},
+        503: {
+            "model": LeaderRefusal | SeerError,
+            "description": "Too few nodes are usable; or the collector does not answer; or this service is being stopped",
+        },
+    },
 )
 async def elect(body: Question, metrics: Metrics) -> LeaderAnswer | JSONResponse:
+    """Whom to make master, by latency, stability and lag, from one reading of the metrics; asking changes nothing."""
     cluster = await _metrics_from(metrics)
     master = _master_to_leave_out(body, cluster)
     offered = cluster.nodes if body.candidates is None else body.candidates
@@ -96,7 +106,11 @@ async def elect(body: Question, metrics: Metrics) -> LeaderAnswer | JSONResponse
     )
 
 
-@router.get("/health")
+@router.get(
+    "/health",
+    summary="Health",
+    responses={503: {"model": SeerError, "description": "This service is being stopped"}},
+)
 async def health(metrics: Metrics) -> SeerHealth:
     """200 without the collector too: restarting this service would not bring the collector back."""
     try:
@@ -151,7 +165,9 @@ async def _on_missing_metrics(_: Request, error: CollectorUnavailableError) -> J
 
 
 async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
-    return _error(error.status_code, f"{error.detail}: this service has POST /elect-leader and GET /health.")
+    response = _error(error.status_code, f"{error.detail}: this service has POST /elect-leader and GET /health.")
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _on_cut(request: Request, _: ConnectionCut) -> Response:
@@ -161,7 +177,15 @@ async def _on_cut(request: Request, _: ConnectionCut) -> Response:
 
 def create_app(settings: SeerSettings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
     """`transport` is how the collector is reached; None is the network."""
-    app = FastAPI(title="SEER service", lifespan=lifespan)
+    app = FastAPI(
+        title="SEER service",
+        description="Ranks the nodes that could become master. Advice: nothing rests on it.",
+        version="0.1.0",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    serve_docs(app)
     app.add_middleware(Draining, refusal=SeerError(message=STOPPING).model_dump_json().encode())
     app.state.settings = settings
     app.state.transport = transport
