@@ -16,7 +16,9 @@ _MEANINGS: dict[int, tuple[str, QueryError]] = {
     ),
     403: (
         "A schema or an action that is not for users",
-        errors.refused("the schema _replication is the cluster's own", 1044, "42000"),
+        errors.refused(
+            "the schema _replication belongs to the server or the cluster: use a database of your own", 1142, "42000"
+        ),
     ),
     409: (
         "A duplicate key, a foreign key, a check; or a statement of a batch did not do what it `expect`s",
