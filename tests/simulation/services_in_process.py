@@ -61,12 +61,14 @@ class ServicesInProcess:
         self._load, self._monkeypatch, self._state_dir = load, monkeypatch, state_dir
         self.cluster = InProcessCluster(load, monkeypatch)
         """The nodes behind the coordinator."""
+        self.settings: dict[str, str] = {}
+        """Of the coordinator, where they differ from a test's usual ones."""
 
     @asynccontextmanager
     async def run(self, name: str) -> AsyncIterator[httpx.AsyncClient]:
         """A client of the service, which does its work from the first request on."""
         runs: dict[str, Callable[[], AbstractAsyncContextManager[httpx.AsyncClient]]] = {
-            "coordinator": self.cluster.run,
+            "coordinator": lambda: self.cluster.run(wait=True, **self.settings),
             "timestamp-1": lambda: self._timestamps(1),
             "timestamp-2": lambda: self._timestamps(2),
             "metrics-collector": self._collector,
