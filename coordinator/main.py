@@ -20,6 +20,7 @@ from draining import Draining
 from fastapi import FastAPI
 from http_routes import create_api
 from query_endpoint import QUERY_PATHS, Receive, Scope, Send
+from route_answers import DESCRIPTION
 
 
 class Application:
@@ -27,7 +28,7 @@ class Application:
 
     def __init__(self) -> None:
         self.coordinator: Coordinator | None = None
-        self.api = create_api(self._running, __doc__ or "", lifespan)
+        self.api = create_api(self._running, DESCRIPTION, lifespan)
 
     def _running(self) -> Coordinator:
         assert self.coordinator is not None, "nothing is asked before the start"

@@ -6,6 +6,12 @@ import errors
 from errors import QueryError
 from query_contract import ErrorAnswer
 
+DESCRIPTION = """SQL over HTTP to four MySQL servers that never lose an acknowledged write.
+
+`POST /query` runs SQL. Every error says in `committed` whether the write was made: `false`, or `"unknown"` where nobody can tell;
+then send it again with the same `Idempotency-Key`."""
+"""What the OpenAPI begins with."""
+
 Responses = dict[int | str, dict[str, Any]]
 """As FastAPI takes them: by status."""
 
