@@ -182,11 +182,11 @@ def create_app(settings: CabinetSettings, transport: httpx.AsyncBaseTransport | 
         docs_url=None,
         redoc_url=None,
     )
-    serve_docs(app)
     app.add_middleware(Draining, refusal=CabinetError(message=STOPPING).model_dump_json().encode())
     app.state.settings = settings
     app.state.transport = transport
     app.include_router(router)
+    serve_docs(app)
     app.exception_handler(RequestValidationError)(_on_malformed_body)
     app.exception_handler(QuorumRequestError)(_on_impossible_request)
     app.exception_handler(CollectorUnavailableError)(_on_missing_metrics)

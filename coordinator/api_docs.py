@@ -27,7 +27,10 @@ _folder = Path(str(files("fastapi_offline"))) / "static"
 
 
 def serve_docs(api: FastAPI) -> None:
-    """Adds /docs and its files to an application that was made with `docs_url=None`, and makes its OpenAPI true."""
+    """Adds /docs and its files to an application that was made with `docs_url=None`, and makes its OpenAPI true.
+
+    Called last: a request is held against the routes one after the other, and nobody's waits for these.
+    """
     describe = api.openapi
 
     def openapi() -> dict[str, Any]:

@@ -71,7 +71,6 @@ def create_api(coordinator_of: Callable[[], Coordinator], description: str, life
         docs_url=None,
         redoc_url=None,
     )
-    serve_docs(api)
 
     @api.post(
         "/query",
@@ -246,6 +245,7 @@ def create_api(coordinator_of: Callable[[], Coordinator], description: str, life
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         return JSONResponse(bad_request(422, f"the request does not fit: {faults}").body(), status_code=422)
 
+    serve_docs(api)
     return api
 
 

@@ -217,7 +217,7 @@ class ErrorAnswer(BaseModel):
 
     success: Literal[False]
     message: str
-    committed: bool | Literal["unknown"]
+    committed: Literal[False, "unknown"]
     error: ErrorDetail
 
 

@@ -147,7 +147,6 @@ app = FastAPI(
     docs_url=None,
     redoc_url=None,
 )
-serve_docs(app)
 app.add_middleware(Draining, refusal=MetricsRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
 # Where tests put probes that need no MySQL.
@@ -207,6 +206,9 @@ async def get_health() -> JSONResponse:
         message=message,
     )
     return JSONResponse(health.model_dump(), 503 if dead else 200)
+
+
+serve_docs(app)
 
 
 @app.exception_handler(StarletteHTTPException)

@@ -185,11 +185,11 @@ def create_app(settings: SeerSettings, transport: httpx.AsyncBaseTransport | Non
         docs_url=None,
         redoc_url=None,
     )
-    serve_docs(app)
     app.add_middleware(Draining, refusal=SeerError(message=STOPPING).model_dump_json().encode())
     app.state.settings = settings
     app.state.transport = transport
     app.include_router(router)
+    serve_docs(app)
     app.exception_handler(RequestValidationError)(_on_malformed_body)
     app.exception_handler(UnknownCandidateError)(_on_unknown_candidate)
     app.exception_handler(CollectorUnavailableError)(_on_missing_metrics)

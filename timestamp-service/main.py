@@ -104,7 +104,6 @@ app = FastAPI(
     docs_url=None,
     redoc_url=None,
 )
-serve_docs(app)
 app.add_middleware(Draining, refusal=TimestampRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
 crash_point.arm(points.POINTS, os.environ)
@@ -153,6 +152,7 @@ app.add_route("/timestamp", timestamp, methods=["GET", "POST"])
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {"model": TimestampRefusal, "description": "No such count or after"},
+    500: {"model": TimestampRefusal, "description": "The server contradicts itself, and ends to be started anew"},
     503: {"model": TimestampRefusal, "description": "No number can be handed out; ask the other server"},
 }
 _TOO_LONG: dict[int | str, dict[str, Any]] = {413: {"model": TimestampRefusal, "description": "The body is too long"}}
@@ -196,6 +196,9 @@ async def get_health() -> Response:
         message=failure,
     )
     return _answer(health, 200)
+
+
+serve_docs(app)
 
 
 @app.exception_handler(HTTPException)
