@@ -226,7 +226,7 @@ def create_api(coordinator_of: Callable[[], Coordinator], description: str, life
         return JSONResponse(answer.model_dump(), status_code=503 if reason else 200)
 
     @api.exception_handler(HTTPException)
-    async def no_such_route(request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code in (404, 405):
             message = f"{request.method} {request.url.path} is not offered; GET /docs lists what is"
             body = QueryError(error.status_code, "no_such_route", message).body()
