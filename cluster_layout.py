@@ -65,9 +65,12 @@ MEMBERS = (
             "--loop",
             "uvloop",
             "--http",
-            "one_write:OneWriteProtocol",
+            "http_protocol:HttpProtocol",
             "--no-proxy-headers",
             "--no-server-header",
+            # above what clients keep a connection for: whoever closes first may meet the other's next request
+            "--timeout-keep-alive",
+            "75",
         ),
     ),
     Member("timestamp-1", "service", 8001, "timestamp-service", settings=(("SERVER_ID", "1"),), has_state=True),

@@ -27,7 +27,7 @@ from verify_contract import VerifyAnswer
 
 from adapters.batch_execution import ReadLimits
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
-from adapters.mysql_session import MySQLSession
+from adapters.mysql_session import MySQLSession, ResultBounds
 from adapters.node_checksums import NodeChecksums
 from adapters.node_reader import NodeReader
 from adapters.schema_reader import SESSION as SCHEMA_SESSION
@@ -43,6 +43,8 @@ VERIFY_WAIT_S = 60.0
 FORGET_INTERVAL_S = 60.0
 HISTORIANS_MAX = 2
 """Connections, a node, for looking at what became of requests."""
+STREAM_END_S = 2.0
+"""After a read's time is over, a client has so long to take what is left of a result that is sent as it comes."""
 LOOP_STALE_S = 5.0
 """A loop that took no step for so long is stuck: the heartbeat alone makes several a second."""
 
@@ -61,6 +63,7 @@ class Coordinator:
             store_s=settings.store_timeout_ms / 1000,
             copy_s=settings.copy_timeout_ms / 1000,
             change_s=settings.schema_change_timeout_ms / 1000,
+            read_s=settings.read_timeout_ms / 1000,
         )
         passwords = NodePasswords(
             coordinator=settings.coordinator_db_password.get_secret_value(),
@@ -129,6 +132,7 @@ class Coordinator:
             settings.body_bytes_max,
             settings.batch_statements_max,
             settings.request_deadline_ms,
+            settings.read_timeout_ms / 1000 + STREAM_END_S,
         )
         pace = Pace(settings.verify_chunk_rows, settings.verify_pause_ms / 1000)
         self.verifier = Verifier(self.driver, self.replicator.state, checksums, pace)
@@ -241,8 +245,9 @@ def readers_of(
             account=account,
             connect_timeout_s=settings.connect_timeout_ms / 1000,
             read_timeout_s=settings.read_timeout_ms / 1000,
-            rows_max=settings.read_rows_max,
+            bounds=ResultBounds(settings.read_rows_max, settings.read_bytes_max),
             connections_max=connections_max,
+            streams_max=settings.streams_max,
         )
         for name, (host, port) in settings.addresses.items()
     }

@@ -36,6 +36,8 @@ class CoordinatorSettings(BaseSettings):
     read_timeout_ms: int = Field(default=10_000, ge=10)
     """How long one SELECT may run."""
     read_rows_max: int = Field(default=100_000, ge=1)
+    read_bytes_max: int = Field(default=16 << 20, ge=1024)
+    """Of one answer that is held in memory. A result that is sent as lines may have any number of rows and bytes."""
     batch_read_timeout_ms: int = Field(default=1_000, ge=10)
     """How long one SELECT among writes may run: all other writes wait for it."""
     idempotency_keep_s: int = Field(default=86_400, ge=1)
@@ -49,6 +51,8 @@ class CoordinatorSettings(BaseSettings):
     pending_writes_max: int = Field(default=10_000, ge=1)
     reader_connections_max: int = Field(default=16, ge=1)
     """Connections for users' SELECTs, a node."""
+    streams_max: int = Field(default=4, ge=1)
+    """Connections for results that are sent as lines, a node."""
 
     connect_timeout_ms: int = Field(default=1_000, ge=10)
     confirm_timeout_ms: int = Field(default=1_000, ge=10)

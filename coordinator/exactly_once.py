@@ -22,7 +22,6 @@ from node_reading import NodeReading
 from replication.log import Entry, batch_in
 from replication.values import STRONG, ReadLevel, ReadNeed, RequestStatement
 
-HEADER = b"idempotency-key"
 KEY_BYTES_MAX = 128
 DUPLICATE_ERRNO = 1062
 FORGOTTEN_AT_ONCE = 5_000
@@ -128,14 +127,6 @@ class ExactlyOnce:
         order = "ORDER BY made_at, idempotency_key"
         sql = f"DELETE FROM _replication.requests WHERE {_old(self._keep_s)} {order} LIMIT {FORGOTTEN_AT_ONCE}"
         return RequestStatement(sql)
-
-
-def key_in(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
-    """The key among the headers of a request. Raises QueryError."""
-    for name, value in headers:
-        if name == HEADER:
-            return check_key(value.decode("latin-1"))
-    return None
 
 
 def check_key(key: str) -> str:

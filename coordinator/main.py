@@ -5,6 +5,7 @@ protocol.
 import gc
 import logging
 import os
+import resource
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,6 +51,12 @@ class Application:
         self._running().verifier.send_away()
 
 
+def allow_many_connections() -> None:
+    """As many open files as the process may have: each client is one, and the usual bound is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Start and stop the coordinator of `application`."""
@@ -61,6 +68,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     # one line a request and a call is more than all the rest of the log, and says less
     for noisy in ("httpx", "asyncmy"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    allow_many_connections()
     application.coordinator = coordinator = Coordinator(CoordinatorSettings())  # type: ignore[call-arg]  # from the environment
     await coordinator.start()
     # what is there now stays; what a request makes is gone with it, so it is seldom worth looking for garbage (5 % of the time)

@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import errors
 from driver import Driver
 from errors import QueryError
 
-from adapters.mysql_session import ConnectionBroken, ServerError, StatementResult
-from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
+from adapters.mysql_session import ConnectionBroken, ResultExceeded, ServerError, StatementResult
+from adapters.node_reader import ConnectionIsNew, NodeReader, StreamedResult
 from adapters.outcomes import DISTURBANCES
 from replication.effects import ReadAllowed, ReadRefused
 from replication.values import ReadLevel, ReadNeed
@@ -21,6 +22,8 @@ CHANGED_ERRNO = 1412
 """A table was changed after the snapshot of several reads was opened."""
 READ_DISTURBANCES = (DISTURBANCES | {SHUTDOWN_ERRNO, CHANGED_ERRNO}) - {errors.TIMED_OUT_ERRNO, 1290, 1792, 1836}
 """Not those that a write meets at a server that only reads: there the statement is what is wrong."""
+
+Told = TypeVar("Told")
 
 
 class NodeReading:
@@ -34,6 +37,19 @@ class NodeReading:
         self, texts: Sequence[str], need: ReadNeed, deadline_ns: int
     ) -> tuple[ReadAllowed, list[StatementResult]]:
         """At one node, several at one moment. Raises QueryError."""
+        return await self._where_allowed(
+            need, deadline_ns, lambda reader, leave_ns: reader.read(texts, leave_ns), is_batch=len(texts) > 1
+        )
+
+    async def open_stream(self, text: str, need: ReadNeed, deadline_ns: int) -> tuple[ReadAllowed, StreamedResult]:
+        """The rows of one statement as they come; what goes wrong later is `stream_error`'s to tell. Raises QueryError."""
+        return await self._where_allowed(
+            need, deadline_ns, lambda reader, leave_ns: reader.open_stream(text, leave_ns), is_batch=False
+        )
+
+    async def _where_allowed(
+        self, need: ReadNeed, deadline_ns: int, do: Callable[[NodeReader, int], Awaitable[Told]], *, is_batch: bool
+    ) -> tuple[ReadAllowed, Told]:
         while True:
             # leave is given between asking and waking up: only what is older than the first is surely older than it
             asked_ns = time.monotonic_ns()
@@ -42,12 +58,12 @@ class NodeReading:
                 raise errors.unavailable(leave.reason, False)
             started_ns = time.monotonic_ns()
             try:
-                return leave, await self._readers[leave.node].read(texts, min(asked_ns, leave.known_ns))
+                return leave, await do(self._readers[leave.node], min(asked_ns, leave.known_ns))
             except ServerError as error:
-                with blaming(error.place if len(texts) > 1 else None):
-                    raise _read_error(leave.node, error) from error
-            except RowsExceeded as exceeded:
-                with blaming(exceeded.place if len(texts) > 1 else None):
+                with blaming(error.place if is_batch else None):
+                    raise read_error(leave.node, error) from error
+            except ResultExceeded as exceeded:
+                with blaming(exceeded.place if is_batch else None):
                     raise errors.bad_request(413, str(exceeded)) from exceeded
             except ConnectionIsNew:
                 if need.level is ReadLevel.STRONG:
@@ -74,9 +90,16 @@ def blaming(index: int | None) -> Iterator[None]:
         raise
 
 
-def _read_error(node: str, error: ServerError) -> QueryError:
+def read_error(node: str, error: ServerError) -> QueryError:
     """What MySQL said of the statement, or of itself: that is no fault of the request."""
     if error.errno in READ_DISTURBANCES:
         reason = f"{node} could not run it: {error.message}"
         return errors.unavailable(reason, False, error.errno, error.sqlstate)
     return errors.rejected(error.errno, error.sqlstate, error.message)
+
+
+def stream_error(node: str, error: ServerError | ConnectionBroken) -> QueryError:
+    """Of a result that had begun: nothing is tried again."""
+    if isinstance(error, ServerError):
+        return read_error(node, error)
+    return errors.unavailable(f"{node} broke off: {error}", False)

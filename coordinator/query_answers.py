@@ -102,7 +102,7 @@ def read_answer(result: Rows, leave: ReadAllowed, form: RowFormat) -> Answer:
         "message": "Read successful",
         **rows_of(result, form),
         "rows_affected": len(result.rows),
-        **_seen_at(leave),
+        **seen_at(leave),
     }
 
 
@@ -112,11 +112,12 @@ def read_batch_answer(results: Sequence[Rows], leave: ReadAllowed, form: RowForm
         "success": True,
         "message": "Reads successful",
         "results": [found(result, form) for result in results],
-        **_seen_at(leave),
+        **seen_at(leave),
     }
 
 
-def _seen_at(leave: ReadAllowed) -> Answer:
+def seen_at(leave: ReadAllowed) -> Answer:
+    """Where a read was made, and how far behind that may be."""
     stale_ns = leave.staleness_ns
     return {
         "executed_on": leave.node,

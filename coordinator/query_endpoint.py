@@ -13,14 +13,17 @@ that each is judged by what the one before it left.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import crash_point
 import errors
 import msgspec
 from admission import Admission, Visit
+from client_watch import ClientGone, ClientWatch
 from driver import Driver
 from errors import QueryError
-from exactly_once import DUPLICATE_ERRNO, ExactlyOnce, First, claim, digest_of, key_in
+from exactly_once import DUPLICATE_ERRNO, ExactlyOnce, First, claim, digest_of
 from long_work import Pauses, in_steps
 from made_values import random_seed, with_values
 from node_reading import NodeReading, blaming
@@ -37,8 +40,9 @@ from query_answers import (
     write_again,
     write_answer,
 )
-from query_request import LONG_TEXT_CHARS, BatchStatement, body_of, bound, need_of
+from query_request import LONG_TEXT_CHARS, PLAIN_MANNER, BatchStatement, Manner, body_of, bound, manner_of, need_of
 from result_rows import PLAIN, RowFormat
+from row_lines import RowLines
 
 from adapters.mysql_session import StatementResult
 from adapters.schema_reader import SchemaReader, SchemaUnknown
@@ -57,6 +61,8 @@ Send = Callable[[Message], Awaitable[None]]
 EXPLAIN_PATH = "/explain-replication"
 QUERY_PATHS = ("/query", EXPLAIN_PATH)
 
+UNWATCHED: AbstractContextManager[None] = nullcontext()
+
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
@@ -73,6 +79,7 @@ class QueryEndpoint:
         body_bytes_max: int,
         statements_max: int,
         deadline_ms: int,
+        stream_timeout_s: float,
     ) -> None:
         self._driver = driver
         self._reading = reading
@@ -83,17 +90,28 @@ class QueryEndpoint:
         self._body_bytes_max = body_bytes_max
         self._statements_max = statements_max
         self._deadline_ns = deadline_ms * 1_000_000
+        self._stream_timeout_s = stream_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI door."""
         try:
             with self._admission.visit() as visit:
+                manner = manner_of(scope["headers"])
                 data = await self._body(receive, visit)
                 if scope["path"] == EXPLAIN_PATH:
-                    answer = await self.explain(data)
+                    answer: Answer | RowLines = await self.explain(data)
                 else:
-                    answer = await self.answer(data, key_in(scope["headers"]))
+                    answer = await self.answer(data, manner, ClientWatch(receive))
+                if isinstance(answer, RowLines):
+                    give_up_at = asyncio.get_running_loop().time() + self._stream_timeout_s
+                    with ClientWatch(receive):
+                        await answer.send(send, give_up_at)
+                    return
             status, headers, body = 200, [], answer
+        except ClientGone:
+            # by its own will, or it takes nothing: what is left of its answer goes nowhere
+            crash_point.hang_up(scope["client"])
+            return
         except QueryError as error:
             status, headers, body = error.status, _error_headers(error), error.body()
         except asyncio.CancelledError:
@@ -115,25 +133,33 @@ class QueryEndpoint:
             visit.take(len(part))
             body += part
             if len(body) > self._body_bytes_max:
+                # the server reads the rest, and forgets it
                 raise errors.bad_request(
                     413, f"the request is larger than {self._body_bytes_max} bytes: send it in parts"
                 )
             if not message.get("more_body"):
                 return body
 
-    async def answer(self, data: bytes, key: str | None = None) -> Answer:
-        """The body of a successful answer. `key`: with which the request takes effect once. Raises QueryError."""
+    async def answer(
+        self, data: bytes, manner: Manner = PLAIN_MANNER, watch: AbstractContextManager[None] = UNWATCHED
+    ) -> Answer | RowLines:
+        """The body of a successful answer, or one that sends itself. `watch`: around reads. Raises QueryError."""
         body = body_of(data)
         form = body.format or PLAIN
         if body.statements is not None:
-            return await self._answer_batch(body.statements, need_of(body), form, key)
+            return await self._answer_batch(body.statements, need_of(body), form, manner.key, watch)
         assert body.query is not None
         statement, need = await self._parse(await bound(body.query, body.params)), need_of(body)
         if statement.kind is Kind.READ:
-            leave, (result,) = await self._reading.read([statement.text], need, time.monotonic_ns() + self._deadline_ns)
+            deadline_ns = time.monotonic_ns() + self._deadline_ns
+            with watch:
+                if manner.as_lines:
+                    leave, stream = await self._reading.open_stream(statement.text, need, deadline_ns)
+                    return RowLines(leave, stream, form)
+                leave, (result,) = await self._reading.read([statement.text], need, deadline_ns)
             return read_answer(result, leave, form)
         check_is_strong(need)
-        answer = await self._write([statement], [None], key, is_batch=False)
+        answer = await self._write([statement], [None], manner.key, is_batch=False)
         if isinstance(answer, First):
             return write_again(answer)
         if isinstance(answer, Refuse):
@@ -171,7 +197,12 @@ class QueryEndpoint:
     # ------------------------------------------------------------------------------------------ batches
 
     async def _answer_batch(
-        self, asked: list[BatchStatement], need: ReadNeed, form: RowFormat, key: str | None
+        self,
+        asked: list[BatchStatement],
+        need: ReadNeed,
+        form: RowFormat,
+        key: str | None,
+        watch: AbstractContextManager[None],
     ) -> Answer:
         if not 0 < len(asked) <= self._statements_max:
             raise errors.bad_request(
@@ -184,7 +215,8 @@ class QueryEndpoint:
             await pace.pause()
         expected = [each.expected_rows for each in asked]
         if all(statement.kind is Kind.READ for statement in statements):
-            leave, results = await self._read_batch(statements, expected, need)
+            with watch:
+                leave, results = await self._read_batch(statements, expected, need)
             return read_batch_answer(results, leave, form)
         check_is_strong(need)
         for index, statement in enumerate(statements):

@@ -1,11 +1,13 @@
 """What comes in at `POST /query` and `/explain-replication`: from the bytes of a body to texts with their values."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import errors
 import msgspec
+import row_lines
 from errors import QueryError
+from exactly_once import check_key
 from long_work import in_steps
 from query_answers import refused
 from query_contract import STALENESS_MS_MAX, TIMESTAMP_MAX
@@ -18,6 +20,28 @@ from statements.query_parser import Refused
 
 LONG_TEXT_CHARS = 16_384
 """A longer text is read in steps, so that it delays nobody else's request by more than a step."""
+
+
+class Manner(NamedTuple):
+    """What the headers say of how a request is to be answered."""
+
+    key: str | None = None
+    """With which it takes effect once."""
+    as_lines: bool = False
+
+
+PLAIN_MANNER = Manner()
+
+
+def manner_of(headers: Sequence[tuple[bytes, bytes]]) -> Manner:
+    """Raises QueryError."""
+    manner = PLAIN_MANNER
+    for name, value in headers:
+        if name == b"idempotency-key":
+            manner = manner._replace(key=check_key(value.decode("latin-1")))
+        elif name == b"accept" and row_lines.are_wanted(value):
+            manner = manner._replace(as_lines=True)
+    return manner
 
 
 class Expectation(msgspec.Struct, forbid_unknown_fields=True):

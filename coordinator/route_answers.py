@@ -149,6 +149,17 @@ QUERIED = answer(
         **_SEEN_AT,
     },
 )
+QUERIED["content"]["application/x-ndjson"] = {
+    "schema": {
+        "type": "string",
+        "description": "Lines of JSON, for a SELECT whose `Accept` is this type: one `result`, a `row` each, and at last an `end`,"
+        " or an `error` with the body of an ordinary one. Without an `end`, rows are missing",
+    },
+    "example": (
+        '{"result":{"success":true,"executed_on":"mysql-master","applied_timestamp":5,"staleness_ms":0,'
+        '"columns":[{"name":"name","type":"VARCHAR"}]}}\n{"row":{"name":"Alice"}}\n{"end":{"rows_affected":1}}\n'
+    ),
+}
 EXPLAINED = answer(
     "What would become of it, also where it would be refused",
     write={

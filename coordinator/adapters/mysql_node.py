@@ -6,7 +6,7 @@ Five connections a node, so that a long command never delays a short one: `write
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -65,18 +65,17 @@ class CommandFailed(Exception):
         self.reason = reason
 
 
-class NodeTimeouts:
+class NodeTimeouts(NamedTuple):
     """How long each kind of command may take, in seconds."""
 
-    def __init__(
-        self, *, connect_s: float, confirm_s: float, fence_s: float, store_s: float, copy_s: float, change_s: float
-    ) -> None:
-        self.connect_s = connect_s
-        self.confirm_s = confirm_s
-        self.fence_s = fence_s
-        self.store_s = store_s
-        self.copy_s = copy_s
-        self.change_s = change_s
+    connect_s: float
+    confirm_s: float
+    fence_s: float
+    store_s: float
+    copy_s: float
+    change_s: float
+    read_s: float
+    """Users' reads: a schema change waits for those of its tables."""
 
 
 class NodePasswords:
@@ -133,8 +132,10 @@ class MySQLNode:
         self._read_limits = read_limits
         log = NodeLog(self._log, timeouts.store_s)
 
+        wait_for_readers = node_sql.wait_for_readers(timeouts.read_s)
+
         def schema() -> NodeSchema:
-            ddl = session(f"USE `{database}`", node_sql.WAIT_FOR_READERS, account="ddl", password=passwords.ddl)
+            ddl = session(f"USE `{database}`", wait_for_readers, account="ddl", password=passwords.ddl)
             return NodeSchema(ddl, self._writer, timeouts.store_s, timeouts.change_s)
 
         self._new_schema = schema

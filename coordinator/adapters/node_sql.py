@@ -7,6 +7,7 @@ fence and the positions that stand there, and fails by a subquery with two rows 
 Users' statements are spliced into the packet: `query_parser` lets no text pass that could end a statement early.
 """
 
+import math
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -31,8 +32,8 @@ SESSION = (
 """Every variable that a statement's result may depend on, said out loud. READ-COMMITTED: a guard that waited for the lock
 must see what its former holder committed."""
 
-WAIT_FOR_READERS = "SET SESSION lock_wait_timeout = 15"
-"""Seconds that a schema change waits for reads of its tables to end: a little longer than any read may take."""
+READERS_END_S = 5
+"""A read that has had its time is gone so soon."""
 
 LOCK = "SELECT id FROM _replication.meta WHERE id = 1 FOR UPDATE"
 META = (
@@ -47,6 +48,11 @@ TAIL = (
     " WHERE m.id = 1 AND l.last_timestamp >= m.applied_timestamp ORDER BY l.last_timestamp"
 )
 FENCE = "SELECT epoch, owner FROM _replication.meta WHERE id = 1"
+
+
+def wait_for_readers(read_s: float) -> str:
+    """What a schema change's connection begins with: it waits a little longer for reads of its tables than any may take."""
+    return f"SET SESSION lock_wait_timeout = {math.ceil(read_s) + READERS_END_S}"
 
 
 def quote(text: str) -> str:

@@ -26,8 +26,8 @@ from query_contract import (
     WriteAnswer,
 )
 
-from adapters.mysql_session import Column, ConnectionBroken, ServerError, StatementResult
-from adapters.node_reader import ConnectionIsNew, RowsExceeded
+from adapters.mysql_session import Column, ConnectionBroken, ResultExceeded, ServerError, StatementResult
+from adapters.node_reader import ConnectionIsNew
 from replication.effects import CommitBatch, ExecuteBatch, Fence, NodeEffect, StoreRows
 from replication.replies import Reply
 from replication.values import Disturbed, Rejected
@@ -450,7 +450,7 @@ READ_ERRORS = [
         ServerError(1792, "25006", "Cannot execute in a READ ONLY transaction", 0),
         (400, "statement", False, 1792, "25006"),
     ),
-    (RowsExceeded("the result has more than 10 rows: add a LIMIT", 0), (413, "bad_request", False, None, None)),
+    (ResultExceeded("the result has more than 10 rows: add a LIMIT", 0), (413, "bad_request", False, None, None)),
 ]
 
 

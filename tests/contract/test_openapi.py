@@ -140,6 +140,22 @@ async def test_every_example_of_a_request_is_answered_with_success_and_as_descri
     assert sent >= 3
 
 
+async def test_a_result_as_lines_comes_as_described_to_whoever_accepts_that_type(services: ServicesInProcess) -> None:
+    async with services.run("coordinator") as client:
+        answer = (await description_of(client))["paths"]["/query"]["post"]["responses"]["200"]
+        (media_type,) = set(answer["content"]) - {"application/json"}
+        asked = await client.post("/query", json={"query": "SELECT 1"}, headers={"accept": media_type})
+        assert (asked.status_code, asked.headers["content-type"]) == (200, media_type)
+        shown, sent = (
+            [json.loads(line) for line in text.splitlines()]
+            for text in (answer["content"][media_type]["example"], asked.text)
+        )
+        assert [list(line) for line in shown] == [["result"], ["row"], ["end"]]
+        assert [list(line) for line in sent] == [["result"], ["end"]], "nothing is written yet"
+        for one, other in ((shown[0]["result"], sent[0]["result"]), (shown[-1]["end"], sent[-1]["end"])):
+            assert list(one) == list(other)
+
+
 async def test_the_limits_that_are_described_are_those_that_are_kept(services: ServicesInProcess) -> None:
     """Limits pass through floats on their way into the OpenAPI: a great one was published as a greater one."""
     async with services.run("timestamp-1") as client:

@@ -21,7 +21,7 @@ from local_mysqld import local_mysqld
 
 from adapters.batch_execution import ReadLimits
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
-from adapters.mysql_session import MySQLSession
+from adapters.mysql_session import MySQLSession, ResultBounds
 from adapters.node_checksums import NodeChecksums
 from adapters.node_reader import NodeReader
 from local_process import mysql_answers
@@ -42,7 +42,7 @@ FIRST_PORT = 18_840
 START_TIMEOUT_S = 60
 PR_SET_PDEATHSIG = 1
 READ_LIMITS = ReadLimits(rows_max=1000, milliseconds_max=1000)
-TIMEOUTS = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=20.0, copy_s=60.0, change_s=60.0)
+TIMEOUTS = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=20.0, copy_s=60.0, change_s=60.0, read_s=5.0)
 
 THINGS = f"""CREATE TABLE {DATABASE}.things (
   id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -113,7 +113,9 @@ class OneMySQL:
         password = self._passwords[f"{user.upper()}_DB_PASSWORD"]
         return MySQLSession("127.0.0.1", self.port, user, password, setup=[], connect_timeout_s=5.0)
 
-    def reader(self, *, rows_max: int = 100, connections_max: int = 2, read_timeout_s: float = 5.0) -> NodeReader:
+    def reader(
+        self, *, rows_max: int = 100, bytes_max: int = 1 << 20, connections_max: int = 2, read_timeout_s: float = 5.0
+    ) -> NodeReader:
         """Close it."""
         return NodeReader(
             "127.0.0.1",
@@ -122,7 +124,7 @@ class OneMySQL:
             DATABASE,
             connect_timeout_s=5.0,
             read_timeout_s=read_timeout_s,
-            rows_max=rows_max,
+            bounds=ResultBounds(rows_max, bytes_max),
             connections_max=connections_max,
         )
 

@@ -22,6 +22,8 @@ def run(cluster: ServedCluster, command: str) -> dict[str, Any]:
     done = subprocess.run(
         ["bash", "-c", moved.replace("curl", "curl -sS --max-time 20", 1)], capture_output=True, check=True
     )
+    if "ndjson" in command:
+        return {"lines": [json.loads(line) for line in done.stdout.splitlines()]}
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
@@ -30,6 +32,11 @@ def check_shape(command: str, answer: dict[str, Any]) -> None:
     if "/explain-replication" in command:
         assert (answer["kind"], answer["verb"], answer["tables"]) == ("refused", "DELETE", ["users"])
         assert json.dumps(answer["refusal"]["reason"])[1:-1] in README
+    elif "ndjson" in command:
+        head, *rows, end = answer["lines"]
+        assert [column["name"] for column in head["result"]["columns"]] == ["id", "name"]
+        assert end == {"end": {"rows_affected": len(rows)}}
+        assert list(rows[0]["row"]) == ["id", "name"]
     elif "CREATE TABLE" in command:
         assert (answer["success"], answer["committed"], answer["rows_affected"]) == (True, True, 0)
     elif "/verify" in command:

@@ -29,8 +29,8 @@ from node_effects import (
 from one_mysql import DATABASE, READ_LIMITS, TIMEOUTS, OneMySQL, one_mysql
 
 from adapters.mysql_node import CommandFailed, MySQLNode, NodePasswords, NodeTimeouts
-from adapters.mysql_session import ConnectionBroken, ServerError
-from adapters.node_reader import ConnectionIsNew, NodeReader, RowsExceeded
+from adapters.mysql_session import ConnectionBroken, ResultExceeded, ServerError
+from adapters.node_reader import ConnectionIsNew, NodeReader, StreamedResult
 from replication.effects import ConfirmEpoch, CopyData, ExecuteBatch, Fence, NodeEffect, ReadLog
 from replication.log import EMPTY_LOG_END, LOG_BEGIN, Entry, EntryName, LogRow, check_chain, end_after
 from replication.replies import (
@@ -301,7 +301,9 @@ async def test_a_commit_on_a_connection_that_was_ended_is_never_taken_for_one(
 async def test_a_command_without_an_answer_in_time_is_unknown_and_its_connection_is_not_used_again(
     server: OneMySQL,
 ) -> None:
-    impatient = NodeTimeouts(connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=0.2, copy_s=5.0, change_s=5.0)
+    impatient = NodeTimeouts(
+        connect_s=5.0, confirm_s=5.0, fence_s=5.0, store_s=0.2, copy_s=5.0, change_s=5.0, read_s=5.0
+    )
     with open_node(server, impatient) as node, row_locked(server):
         await node.carry_out(FENCE)
         effect = execute(1, "a", LOG_BEGIN, "DELETE FROM things WHERE code = 'mine'")
@@ -528,6 +530,31 @@ async def read(reader: NodeReader, sql: str) -> list[tuple[Any, ...]]:
             return list((await reader.read([sql], time.monotonic_ns()))[0].rows)
 
 
+async def old_leave(reader: NodeReader) -> int:
+    """Leave that is younger than the connection that is used next."""
+    await read(reader, "SELECT 1")
+    return time.monotonic_ns()
+
+
+async def open_stream(reader: NodeReader, sql: str) -> StreamedResult:
+    while True:
+        with contextlib.suppress(ConnectionIsNew):  # the leave is older than the connection: another one
+            return await reader.open_stream(sql, time.monotonic_ns())
+
+
+async def all_rows(stream: StreamedResult) -> None:
+    while await stream.rows():
+        pass
+
+
+DIGITS = "(VALUES ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7), ROW(8), ROW(9))"
+NUMBERS = (
+    f"(SELECT a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 10000 * e.d AS n FROM {DIGITS} AS a(d), {DIGITS} AS b(d),"
+    f" {DIGITS} AS c(d), {DIGITS} AS d(d), {DIGITS} AS e(d)) AS numbers"
+)
+"""A table of 0 to 99,999, in `n`."""
+
+
 @pytest.fixture
 async def reader(server: OneMySQL) -> AsyncIterator[NodeReader]:
     reader = server.reader()
@@ -588,9 +615,97 @@ async def test_a_result_has_at_most_so_many_rows(server: OneMySQL) -> None:
     try:
         assert len(await read(reader, "SELECT * FROM things LIMIT 10")) == 10
         for sql in ("SELECT * FROM things", "SELECT * FROM things LIMIT 1000"):
-            with pytest.raises(RowsExceeded, match="more than 10 rows: add a LIMIT or a WHERE"):
+            with pytest.raises(ResultExceeded, match="more than 10 rows: add a LIMIT or a WHERE"):
                 await read(reader, sql)
         assert await read(reader, "SELECT COUNT(*) FROM things") == [(12,)]
+    finally:
+        reader.close()
+
+
+async def test_a_result_has_at_most_so_many_bytes(server: OneMySQL) -> None:
+    reader = server.reader(bytes_max=10_000)
+    try:
+        assert len((await read(reader, "SELECT REPEAT('x', 9000)"))[0][0]) == 9000
+        with pytest.raises(ResultExceeded, match="more than 10000 bytes"):
+            await read(reader, "SELECT REPEAT('x', 20000)")
+        with pytest.raises(ResultExceeded) as exceeded:
+            await reader.read(["SELECT REPEAT('x', 9000)", "SELECT REPEAT('y', 9000)"], await old_leave(reader))
+        assert exceeded.value.place == 1
+        assert await read(reader, "SELECT 1") == [(1,)]
+    finally:
+        reader.close()
+
+
+async def test_a_stream_has_any_number_of_rows_and_keeps_little_of_them(server: OneMySQL) -> None:
+    reader = server.reader(rows_max=10, bytes_max=1000)
+    try:
+        stream = await open_stream(reader, f"SELECT n, REPEAT('x', 1000) FROM {NUMBERS}")
+        assert stream.columns[0].name == "n"
+        numbers: list[int] = []
+        biggest = 0
+        while rows := await stream.rows():
+            biggest = max(biggest, len(rows))
+            numbers += [row[0] for row in rows]
+            if len(numbers) % 7 == 0:
+                await asyncio.sleep(0.005)  # the server is faster than whoever takes its rows
+        stream.close()
+        assert sorted(numbers) == list(range(100_000))
+        assert biggest < 10_000
+        # the connection goes on
+        again = await open_stream(reader, "SELECT 1")
+        assert (await again.rows(), await again.rows()) == ([(1,)], [])
+        again.close()
+    finally:
+        reader.close()
+
+
+async def test_a_stream_whose_statement_fails_half_way_says_so(server: OneMySQL) -> None:
+    reader = server.reader(read_timeout_s=0.3)
+    try:
+        stream = await open_stream(reader, f"SELECT n, REPEAT('x', 1000), SLEEP(n > 90000) FROM {NUMBERS}")
+        with pytest.raises(ServerError) as caught:
+            await all_rows(stream)
+        stream.close()
+        assert caught.value.errno == 3024
+        again = await open_stream(reader, "SELECT 1")
+        assert await again.rows() == [(1,)]
+        again.close()
+    finally:
+        reader.close()
+
+
+def running(server: OneMySQL) -> int:
+    """Statements of readers that the server works on."""
+    query = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'reader' AND command = 'Query'"
+    count: int = server.root(query)[0][0]
+    return count
+
+
+async def until_running(server: OneMySQL, count: int) -> None:
+    async with asyncio.timeout(5):
+        while running(server) != count:  # noqa: ASYNC110 (no event: a server's list)
+            await asyncio.sleep(0.01)  # the server tells nobody: asked again
+
+
+async def test_a_read_that_is_given_up_ends_on_the_server_too(server: OneMySQL) -> None:
+    reader = server.reader()
+    try:
+        leave_ns = await old_leave(reader)
+        many = "information_schema.collations"
+        long_one = f"SELECT COUNT(*) FROM {many} a, {many} b, {many} c WHERE a.id + b.id + c.id < 0"
+        reading = asyncio.create_task(reader.read([long_one], leave_ns))
+        await until_running(server, 1)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await until_running(server, 0)
+
+        stream = await open_stream(reader, f"SELECT n, REPEAT('x', 1000) FROM {NUMBERS}")
+        assert await stream.rows()
+        await until_running(server, 1)
+        stream.close()
+        await until_running(server, 0)
+        assert await read(reader, "SELECT 1") == [(1,)]
     finally:
         reader.close()
 

@@ -152,6 +152,10 @@ class InProcessReader:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         return [self._one() for _ in texts]
 
+    async def open_stream(self, text: str, leave_ns: int) -> "InProcessStream":
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
+        return InProcessStream(self._one())
+
     def _one(self) -> StatementResult:
         if self._cluster.reads:
             answer = self._cluster.reads[0] if self._cluster.reads_repeat else self._cluster.reads.popleft()
@@ -160,6 +164,21 @@ class InProcessReader:
             return answer
         rows = [(entry.timestamp, entry.sql) for entry in self._node.model.data]
         return StatementResult(len(rows), 0, [Column("timestamp", 8), Column("sql", 253)], rows)
+
+    def close(self) -> None:
+        return
+
+
+class InProcessStream:
+    """Gives a result row by row."""
+
+    def __init__(self, result: StatementResult) -> None:
+        self.columns = result.columns
+        self._rows = iter(result.rows)
+
+    async def rows(self) -> list[tuple[Any, ...]]:
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
+        return [row for row in [next(self._rows, None)] if row is not None]
 
     def close(self) -> None:
         return

@@ -9,7 +9,7 @@ import asyncmy
 import pytest
 from asyncmy.errors import OperationalError
 
-from adapters.mysql_session import ConnectionBroken
+from adapters.mysql_session import ConnectionBroken, ResultBounds
 from adapters.node_reader import ConnectionIsNew, NodeReader
 
 
@@ -32,8 +32,17 @@ class OneRow:
     description = (("1", 3),)
     fields = (SimpleNamespace(name="1", type_code=3, flags=0, charsetnr=63),)
     affected_rows = insert_id = 1
-    rows = ((1,),)
+    rows = None
     has_next = False
+
+    def __init__(self) -> None:
+        self._left = [(1,)]
+
+    async def _read_rowdata_packet_unbuffered(self) -> tuple[int] | None:
+        return self._left.pop() if self._left else None
+
+    def _take_pending_rows(self) -> list[tuple[int]]:
+        return []
 
 
 class Connection:
@@ -45,8 +54,12 @@ class Connection:
     def cursor(self) -> Cursor:
         return Cursor()
 
-    async def query(self, text: str) -> int:
+    async def query(self, text: str, *, unbuffered: bool) -> int:
+        self._result = OneRow()
         return 1
+
+    def thread_id(self) -> int:
+        return 7
 
     def close(self) -> None:
         return
@@ -86,7 +99,7 @@ def reader_of(*, connections_max: int = 1, connect_timeout_s: float = 5.0) -> No
         "database",
         connect_timeout_s=connect_timeout_s,
         read_timeout_s=5.0,
-        rows_max=10,
+        bounds=ResultBounds(10, 1 << 20),
         connections_max=connections_max,
     )
 

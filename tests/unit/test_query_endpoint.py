@@ -111,9 +111,21 @@ class StubReader:
         self._answers = list(answers)
         self.leaves_ns: list[int] = []
         self.texts: list[str] = []
+        self.breaks_off: Exception | None = None
+        """What a stream fails with after its rows."""
+        self.goes_on: asyncio.Event | None = None
+        """What a read waits for."""
+        self.begun = asyncio.Event()
+        self.given_up = 0
 
     async def read(self, texts: Sequence[str], leave_ns: int) -> list[StatementResult]:
-        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
+        self.begun.set()
+        try:
+            # a turn of the loop, as the real one takes
+            await (self.goes_on.wait() if self.goes_on is not None else asyncio.sleep(0))
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
         self.leaves_ns.append(leave_ns)
         self.texts += texts
         results = []
@@ -123,6 +135,28 @@ class StubReader:
                 raise answer
             results.append(answer)
         return results
+
+    async def open_stream(self, text: str, leave_ns: int) -> "StubStream":
+        return StubStream((await self.read([text], leave_ns))[0], self.breaks_off)
+
+
+class StubStream:
+    """Gives a result row by row."""
+
+    def __init__(self, result: StatementResult, breaks_off: Exception | None) -> None:
+        self.columns = result.columns
+        self._rows = list(result.rows)
+        self._breaks_off = breaks_off
+
+    async def rows(self) -> list[tuple[Any, ...]]:
+        await asyncio.sleep(0)  # a turn of the loop, as the real one takes
+        if not self._rows and self._breaks_off is not None:
+            raise self._breaks_off
+        part, self._rows = self._rows[:1], self._rows[1:]
+        return part
+
+    def close(self) -> None:
+        return
 
 
 def endpoint_of(
@@ -144,28 +178,42 @@ def endpoint_of(
         1 << 20,
         STATEMENTS_MAX,
         deadline_ms,
+        1.0,
     )
+
+
+async def answered(endpoint: QueryEndpoint, data: bytes) -> dict[str, Any]:
+    """What is answered in one piece."""
+    answer = await endpoint.answer(data)
+    assert isinstance(answer, dict)
+    return answer
 
 
 def query_body(sql: str) -> bytes:
     return json.dumps({"query": sql}).encode()
 
 
-async def over_asgi(endpoint: QueryEndpoint, *messages: dict[str, Any]) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Status, headers and body of one request."""
+async def over_asgi(
+    endpoint: QueryEndpoint, *messages: dict[str, Any], accept: str = "*/*"
+) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body of one request, whose client stays to the end."""
     arriving, sent = list(messages), []
 
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
+        if not arriving:
+            await asyncio.Event().wait()
         return arriving.pop(0)
 
     async def send(message: Any) -> None:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         sent.append(message)
 
-    await endpoint({"type": "http", "method": "POST", "path": "/query", "headers": []}, receive, send)
-    start, end = sent
-    return start["status"], dict(start["headers"]), end["body"]
+    headers = [(b"accept", accept.encode())]
+    await endpoint({"type": "http", "method": "POST", "path": "/query", "headers": headers}, receive, send)
+    start, *parts = sent
+    assert [bool(part.get("more_body")) for part in parts] == [True] * (len(parts) - 1) + [False]
+    return start["status"], dict(start["headers"]), b"".join(part["body"] for part in parts)
 
 
 async def answer_to(result: StatementResult) -> str:
@@ -225,6 +273,93 @@ async def test_an_answer_names_the_node_and_how_far_it_is() -> None:
         "applied_timestamp": 77,
         "staleness_ms": 0,
     }
+
+
+# ------------------------------------------------------------------------------------------ lines
+
+LINES = "application/x-ndjson"
+
+
+async def lines_of(reader: StubReader, **fields: object) -> list[dict[str, Any]]:
+    body = json.dumps({"query": "SELECT a FROM t", **fields}).encode()
+    request = {"type": "http.request", "body": body}
+    status, headers, text = await over_asgi(
+        endpoint_of(StubDriver(), reader), request, accept=f"text/html, {LINES};q=1"
+    )
+    assert (status, headers[b"content-type"]) == (200, LINES.encode())
+    assert b"content-length" not in headers
+    assert text.endswith(b"\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def test_a_result_can_be_had_as_lines_and_the_last_one_says_that_it_is_whole() -> None:
+    result = StatementResult(2, 0, [Column("a", LONGLONG), Column("b", TIME)], [(1, timedelta(hours=30)), (2, None)])
+    head, *rows, end = await lines_of(StubReader(result))
+    columns = [{"name": "a", "type": "BIGINT"}, {"name": "b", "type": "TIME"}]
+    told = {"success": True, "executed_on": "replica-1", "applied_timestamp": 77, "staleness_ms": 0, "columns": columns}
+    assert head == {"result": told}
+    assert rows == [{"row": {"a": 1, "b": "30:00:00"}}, {"row": {"a": 2, "b": None}}]
+    assert end == {"end": {"rows_affected": 2}}
+
+
+async def test_lines_have_the_form_that_is_asked_for() -> None:
+    result = StatementResult(1, 0, [Column("a", LONGLONG), Column("a", LONGLONG)], [(2**63 - 1, 1)])
+    (_, row, _) = await lines_of(StubReader(result), format={"rows": "arrays", "integers": "text"})
+    assert row == {"row": ["9223372036854775807", "1"]}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ServerError(3024, "HY000", "Query execution was interrupted", 0), "timed_out"),
+        (ConnectionBroken("the connection broke", sent=True), "unavailable"),
+    ],
+)
+async def test_lines_that_break_off_end_with_the_error(error: Exception, kind: str) -> None:
+    reader = StubReader(one_row(a=(LONGLONG, 1)))
+    reader.breaks_off = error
+    _, row, last = await lines_of(reader)
+    assert row == {"row": {"a": 1}}
+    assert last["error"]["error"]["kind"] == kind
+    assert (last["error"]["success"], last["error"]["committed"]) == (False, False)
+
+
+async def test_what_fails_before_its_first_line_and_what_has_no_rows_is_answered_as_ever() -> None:
+    error = ServerError(1146, "42S02", "Table 'd.t' doesn't exist", 0)
+    request = {"type": "http.request", "body": query_body("SELECT a FROM t")}
+    status, headers, _ = await over_asgi(endpoint_of(StubDriver(), StubReader(error)), request, accept=LINES)
+    assert (status, headers[b"content-type"]) == (400, b"application/json")
+    driver = StubDriver()
+    driver.write_answer = Acknowledge(1, 5, (Executed(1, 0),), "mysql-master", ("replica-1",), 2)
+    request = {"type": "http.request", "body": query_body("DELETE FROM u")}
+    status, headers, _ = await over_asgi(endpoint_of(driver), request, accept=LINES)
+    assert (status, headers[b"content-type"]) == (200, b"application/json")
+
+
+async def test_a_client_that_leaves_ends_its_read() -> None:
+    gone = asyncio.Event()
+    messages = [{"type": "http.request", "body": query_body("SELECT a FROM t")}]
+
+    async def receive() -> dict[str, Any]:
+        if not messages:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+        return messages.pop()
+
+    async def send(message: Any) -> None:
+        raise AssertionError(f"nobody is there to get {message}")
+
+    scope = {"type": "http", "method": "POST", "path": "/query", "headers": [], "client": ("127.0.0.1", 1)}
+    reader = StubReader(one_row(a=(LONGLONG, 1)))
+    reader.goes_on = asyncio.Event()
+    room = Admission(9, 1 << 22)
+    asked = asyncio.create_task(endpoint_of(StubDriver(), reader, room=room)(scope, receive, send))
+    await reader.begun.wait()
+    gone.set()
+    async with asyncio.timeout(5):
+        await asked
+    assert reader.given_up == 1
+    assert room.requests == 0
 
 
 # ------------------------------------------------------------------------------------------ requests
@@ -315,7 +450,7 @@ async def test_what_is_run_has_neither_comments_around_it_nor_a_semicolon() -> N
     driver = StubDriver()
     driver.write_answer = Acknowledge(1, 5, (Executed(1, 9),), "replica-2", ("replica-1", "replica-3"), 2)
     sql = "/* a */ INSERT INTO users (name) VALUES (RAND()) ; -- b"
-    answer = await endpoint_of(driver).answer(query_body(sql))
+    answer = await answered(endpoint_of(driver), query_body(sql))
     assert driver.written == [("INSERT INTO users (name) VALUES (RAND())", True, True)]
     assert (answer["message"], answer["executed_on"]) == ("Write successful (timestamp: 5, quorum: 2/2)", "replica-2")
     assert answer["last_insert_id"] == 9
@@ -364,7 +499,7 @@ async def test_what_a_read_needs_is_asked_of_the_protocol(asked: dict[str, Any],
     one = json.dumps({"query": "SELECT 1", **asked}).encode()
     several = json.dumps({"statements": [{"query": "SELECT 1"}], **asked}).encode()
     for body in (one, several):
-        answer = await endpoint_of(driver, StubReader(one_row(a=(LONGLONG, 1)))).answer(body)
+        answer = await answered(endpoint_of(driver, StubReader(one_row(a=(LONGLONG, 1)))), body)
         assert (answer["executed_on"], answer["applied_timestamp"], answer["staleness_ms"]) == ("replica-1", 77, 0)
     assert driver.needs == [need, need]
 
@@ -372,14 +507,14 @@ async def test_what_a_read_needs_is_asked_of_the_protocol(asked: dict[str, Any],
 async def test_rows_look_as_the_request_wants_them_in_a_batch_too() -> None:
     wanted = {"format": {"rows": "arrays", "integers": "text"}}
     one = json.dumps({"query": "SELECT 1", **wanted}).encode()
-    answer = await endpoint_of(StubDriver(), StubReader(one_row(a=(LONGLONG, 2**63 - 1)))).answer(one)
+    answer = await answered(endpoint_of(StubDriver(), StubReader(one_row(a=(LONGLONG, 2**63 - 1)))), one)
     rows = {"columns": [{"name": "a", "type": "BIGINT"}], "data": [[str(2**63 - 1)]]}
     assert {name: answer[name] for name in rows} == rows
     driver = StubDriver()
     results = (Executed(1, 0), Executed(1, 0, ResultSet((Column("a", LONGLONG),), ((2**63 - 1,),))))
     driver.write_answer = Acknowledge(1, 5, results, "replica-2", ("replica-1", "replica-3"), 2)
     several = json.dumps({"statements": [{"query": "DELETE FROM t"}, {"query": "SELECT 1"}], **wanted}).encode()
-    batch = await endpoint_of(driver).answer(several)
+    batch = await answered(endpoint_of(driver), several)
     assert cast(list[Any], batch["results"])[1] == {"rows_affected": 1, **rows}
 
 
@@ -433,7 +568,7 @@ async def test_a_batch_is_one_request_and_is_told_what_each_statement_did() -> N
     batch = batch_body(
         "INSERT INTO t (a) VALUES (RAND())", "SELECT a FROM t", update | {"expect": {"rows_affected": 3}}
     )
-    answer = await endpoint_of(driver).answer(batch)
+    answer = await answered(endpoint_of(driver), batch)
     ((insert, read, write),) = driver.requests
     assert (insert.inserts, insert.rand_seed != 0, insert.is_read) == (True, True, False)
     assert (read.sql, read.is_read) == ("SELECT a FROM t", True)
@@ -456,7 +591,7 @@ async def test_a_batch_is_one_request_and_is_told_what_each_statement_did() -> N
 
 async def test_a_batch_of_reads_goes_to_one_node_and_is_no_write() -> None:
     driver, reader = StubDriver(), StubReader(one_row(a=(LONGLONG, 1)), one_row(b=(LONGLONG, 2)))
-    answer = await endpoint_of(driver, reader).answer(batch_body("SELECT a FROM t", "SHOW TABLES"))
+    answer = await answered(endpoint_of(driver, reader), batch_body("SELECT a FROM t", "SHOW TABLES"))
     assert answer["results"] == [{"rows_affected": 1, "data": [{"a": 1}]}, {"rows_affected": 1, "data": [{"b": 2}]}]
     assert (answer["executed_on"], answer["applied_timestamp"], driver.requests) == ("replica-1", 77, [])
 

@@ -1,4 +1,4 @@
-"""An answer is one write; one whose body comes later does not keep its head back."""
+"""An answer is one write; one whose body comes later does not keep its head back; a request has so long to arrive."""
 
 import asyncio
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from one_write import JoiningTransport, OneWriteProtocol
+from http_protocol import HEAD_BYTES_MAX, HttpProtocol, JoiningTransport
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
@@ -80,13 +80,15 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
         return
+    if scope["path"] == "/slower":
+        await asyncio.sleep(0.3)  # longer than a request may take to arrive
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
     await send({"type": "http.response.body", "body": b"done"})
 
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    config = uvicorn.Config(application, port=0, http=OneWriteProtocol, lifespan="off", log_level="warning")
+    config = uvicorn.Config(application, port=0, http=HttpProtocol, lifespan="off", log_level="warning")
     server = uvicorn.Server(config)
     serving = asyncio.get_running_loop().create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 (it has no event for that)
@@ -116,3 +118,52 @@ async def test_uvicorn_answers_every_kind_of_request_as_ever(port: int) -> None:
 
 async def test_the_head_of_a_stream_comes_before_its_first_part(port: int) -> None:
     assert (await ask(port, b"GET /slow", until=b"\r\n\r\n")).endswith(b"\r\n\r\n")
+
+
+# ------------------------------------------------------------------------------------------ slow clients
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HttpProtocol, "arrival_s", 0.1)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /plain HTTP/1.1\r\nHo", b"POST /plain HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+@pytest.mark.parametrize("before", [b"", b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_a_request_that_does_not_arrive_is_not_waited_for(
+    soon: None, port: int, before: bytes, sent: bytes
+) -> None:
+    """`before`: a whole one, on the same connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(5):
+        if before:
+            writer.write(before)
+            await reader.readuntil(b"done")
+        if before and not sent:
+            # an idle connection has a time of its own, and a longer one
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(), 0.3)
+        else:
+            writer.write(sent)
+            assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_request_may_take_longer_than_it_takes_to_arrive(soon: None, port: int) -> None:
+    assert (await ask(port, b"GET /slower", until=b"done")).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_head_has_an_end(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /plain HTTP/1.1\r\n")
+    line = b"X-Header: " + b"x" * 1000 + b"\r\n"
+    for _ in range(HEAD_BYTES_MAX // len(line) - 1):
+        writer.write(line)
+    writer.write(b"\r\n")
+    assert b"200 OK" in await reader.readuntil(b"done")
+    writer.write(b"GET /plain HTTP/1.1\r\n" + line * (HEAD_BYTES_MAX // len(line) + 1))
+    async with asyncio.timeout(5):
+        assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
+    writer.close()
