@@ -152,7 +152,7 @@ QUERIED = answer(
 QUERIED["content"]["application/x-ndjson"] = {
     "schema": {
         "type": "string",
-        "description": "Lines of JSON, for a SELECT whose `Accept` is this type: one `result`, a `row` each, and at last an `end`,"
+        "description": "Lines of JSON, for a SELECT whose `Accept` is this type: a `result`, a `row` each, and at last an `end`,"
         " or an `error` with the body of an ordinary one. Without an `end`, rows are missing",
     },
     "example": (
