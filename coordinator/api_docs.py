@@ -19,7 +19,10 @@ FILES = {
     "swagger-ui.css": "text/css",
     "favicon.png": "image/png",
 }
-POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'"
+)
 """Swagger UI is started by a script in the page, styles its own elements and has its pictures in its style sheet."""
 CACHE = "max-age=86400"
 
