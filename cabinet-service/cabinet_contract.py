@@ -7,7 +7,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 class SelectQuorumRequest(BaseModel):
     # a misspelt field that is ignored would be answered as if it had never been sent
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [
+                {"operation": "write"},
+                {"operation": "read", "master": "replica-1"},
+                {"operation": "write", "quorum_size": 3},
+            ]
+        },
+    )
 
     operation: Literal["write", "read"]
     master: Annotated[str, Field(min_length=1)] | None = None
@@ -18,7 +29,23 @@ class SelectQuorumRequest(BaseModel):
 class QuorumAnswer(BaseModel):
     """200: a full proposal. `weights` and `excluded` together name every replica once; `weights` is in rank order."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "operation": "write",
+                    "quorum": ["replica-2", "replica-1"],
+                    "quorum_size": 2,
+                    "weights": {"replica-2": 0.5, "replica-1": 0.2, "replica-3": 0.1},
+                    "excluded": {},
+                    "master": "mysql-master",
+                    "reason": "the 2 of 3 usable replicas with the highest weights",
+                    "satisfied": True,
+                }
+            ]
+        },
+    )
 
     operation: Literal["write", "read"]
     quorum: list[str]
@@ -33,7 +60,23 @@ class QuorumAnswer(BaseModel):
 class QuorumRefusal(BaseModel):
     """503: fewer usable replicas than the quorum needs. There is no `quorum` that could be taken for one by mistake."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "success": False,
+                    "message": "1 of 2 replicas is usable. Bring replicas back and ask again.",
+                    "operation": "write",
+                    "quorum_size": 2,
+                    "weights": {"replica-2": 0.5},
+                    "excluded": {"replica-1": "not healthy", "replica-3": "not healthy"},
+                    "master": "mysql-master",
+                    "satisfied": False,
+                }
+            ]
+        },
+    )
 
     success: Literal[False] = False
     message: str
@@ -48,7 +91,10 @@ class QuorumRefusal(BaseModel):
 class CabinetError(BaseModel):
     """Any other error: the message says what to do."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={"examples": [{"success": False, "message": "body.operation: Field required."}]},
+    )
 
     success: Literal[False] = False
     message: str
@@ -57,7 +103,12 @@ class CabinetError(BaseModel):
 class CabinetHealth(BaseModel):
     """`status` is this service's own; without the collector it lives and can give no advice."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"status": "ok", "service": "cabinet-service", "metrics_collector": "reachable"}]
+        },
+    )
 
     status: Literal["ok"] = "ok"
     service: Literal["cabinet-service"] = "cabinet-service"

@@ -13,6 +13,7 @@ import cabinet_points as points
 import crash_point
 import httpx
 from access import OFF, Access, access_from_environment
+from api_docs import serve_docs
 from cabinet_contract import CabinetError, CabinetHealth, QuorumAnswer, QuorumRefusal, SelectQuorumRequest
 from crash_point import ConnectionCut
 from draining import Draining
@@ -73,9 +74,18 @@ router = APIRouter()
 @router.post(
     "/select-quorum",
     response_model=QuorumAnswer,
-    responses={422: {"model": CabinetError}, 503: {"model": QuorumRefusal}},
+    summary="Select a quorum",
+    responses={
+        400: {"model": CabinetError, "description": "The body is not text"},
+        422: {"model": CabinetError, "description": "Not a question that is answered here; the message says what is"},
+        503: {
+            "model": QuorumRefusal | CabinetError,
+            "description": "Too few nodes are usable; or the collector does not answer; or this service is being stopped",
+        },
+    },
 )
 async def select(body: SelectQuorumRequest, metrics: Metrics) -> QuorumAnswer | JSONResponse:
+    """The replicas that answer best, from one reading of the metrics; all weights with it."""
     cluster = await _metrics_from(metrics)
     master = _master_to_leave_out(body.master, cluster)
     selection = select_quorum(cluster.nodes, master=master, operation=body.operation, quorum_size=body.quorum_size)
@@ -101,7 +111,11 @@ async def select(body: SelectQuorumRequest, metrics: Metrics) -> QuorumAnswer | 
     )
 
 
-@router.get("/health")
+@router.get(
+    "/health",
+    summary="Health",
+    responses={503: {"model": CabinetError, "description": "This service is being stopped"}},
+)
 async def health(metrics: Metrics) -> CabinetHealth:
     """200 without the collector too: restarting this service would not bring the collector back."""
     try:
@@ -151,7 +165,9 @@ async def _on_missing_metrics(_: Request, error: CollectorUnavailableError) -> J
 
 
 async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
-    return _error(error.status_code, f"{error.detail}: this service has POST /select-quorum and GET /health.")
+    response = _error(error.status_code, f"{error.detail}: this service has POST /select-quorum and GET /health.")
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _on_cut(request: Request, _: ConnectionCut) -> Response:
@@ -164,12 +180,21 @@ def create_app(
 ) -> FastAPI:
     """`transport` is how the collector is reached; None is the network."""
     rules = service_rules(access.tokens, CabinetError)
-    app = GuardedApi(rules, title="Cabinet service", lifespan=lifespan)
+    app = GuardedApi(
+        rules,
+        title="Cabinet service",
+        description="Proposes the replicas that a write should wait for. Advice: nothing rests on it.",
+        version="0.1.0",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.add_middleware(Draining, refusal=CabinetError(message=STOPPING).model_dump_json().encode())
     app.state.settings = settings
     app.state.transport = transport
     app.state.service_token = access.service_token
     app.include_router(router)
+    serve_docs(app)
     app.exception_handler(RequestValidationError)(_on_malformed_body)
     app.exception_handler(QuorumRequestError)(_on_impossible_request)
     app.exception_handler(CollectorUnavailableError)(_on_missing_metrics)

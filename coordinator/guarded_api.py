@@ -6,16 +6,18 @@ refused by its head; its body is not looked at. Where access is off nothing stan
 The other services use the same file, and their images copy it.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import api_docs
 from access import Role, Tokens
 from fastapi import FastAPI
 from pydantic import BaseModel
 from security_headers import App, Receive, Scope, SecurityHeaders, Send
 
-OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json", *(f"/docs/{name}" for name in api_docs.FILES)})
 UNAUTHENTICATED = (b"www-authenticate", b"Bearer")
 """RFC 6750, section 3: of every 401."""
 NO_TOKEN = "send a token that this service knows: Authorization: Bearer TOKEN"
@@ -95,13 +97,19 @@ def _declare_access(document: dict[str, Any], rules: Rules) -> None:
     components.setdefault("schemas", {}).setdefault(name, own)
     # {}: without a token, too
     security: list[dict[str, list[str]]] = [{"bearer": []}] if rules.tokens else [{"bearer": []}, {}]
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+    schema = {"$ref": f"#/components/schemas/{name}"}
+
+    def refused(held: Role | None, needed: Role) -> dict[str, Any]:
+        return {"application/json": {"schema": schema, "example": json.loads(rules.refuse(held, needed))}}
+
     for path, operations in document["paths"].items():
         if path in OPEN_PATHS:
             continue
         for method, operation in operations.items():
             operation["security"] = security
             responses = operation["responses"]
-            responses["401"] = {"description": "No token, or one that nobody has", "content": content}
-            if rules.role_for(method.upper(), path) > Role.READ:
+            needed = rules.role_for(method.upper(), path)
+            responses["401"] = {"description": "No token, or one that nobody has", "content": refused(None, needed)}
+            if needed > Role.READ:
+                content = refused(Role.READ, needed)
                 responses.setdefault("403", {"description": "The token's role is too small", "content": content})

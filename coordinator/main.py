@@ -22,6 +22,7 @@ from draining import Draining
 from fastapi import FastAPI
 from http_routes import create_api
 from query_endpoint import QUERY_PATHS, Receive, Scope, Send
+from route_answers import DESCRIPTION
 
 
 class Application:
@@ -30,7 +31,7 @@ class Application:
     def __init__(self, access: Access) -> None:
         self.access = access
         self.coordinator: Coordinator | None = None
-        self.api = create_api(self._running, __doc__ or "", lifespan, access.tokens)
+        self.api = create_api(self._running, DESCRIPTION, lifespan, access.tokens)
 
     def _running(self) -> Coordinator:
         assert self.coordinator is not None, "nothing is asked before the start"

@@ -4,6 +4,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+TIMESTAMP_MAX = 4 * 10**18
+"""The greatest that can be asked for; no log comes near it. OpenAPI has limits as floats: this one it can say exactly."""
+STALENESS_MS_MAX = 10**12
+
 
 class RowFormat(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,11 +31,17 @@ class ReadNeeds(BaseModel):
         " taken over; bounded: see max_staleness_ms; any: any node's rows. Strong, if nothing is said",
     )
     max_staleness_ms: int | None = Field(
-        default=None, ge=0, description="Every write that was acknowledged so long ago is seen; level bounded"
+        default=None,
+        ge=0,
+        le=STALENESS_MS_MAX,
+        description="Every write that was acknowledged so long ago is seen; level bounded",
     )
     format: RowFormat | None = None
     after_timestamp: int | None = Field(
-        default=None, ge=0, description="The write with this timestamp is seen; at level any, if no other is named"
+        default=None,
+        ge=0,
+        le=TIMESTAMP_MAX,
+        description="The write with this timestamp is seen; at level any, if no other is named",
     )
 
 
@@ -61,7 +71,7 @@ class QueryRequest(ReadNeeds):
 class Expectation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rows_affected: int = Field(ge=0, description="Of a SELECT: rows found")
+    rows_affected: int = Field(ge=0, le=TIMESTAMP_MAX, description="Of a SELECT: rows found")
 
 
 class BatchStatement(BaseModel):
@@ -207,7 +217,7 @@ class ErrorAnswer(BaseModel):
 
     success: Literal[False]
     message: str
-    committed: bool | Literal["unknown"]
+    committed: Literal[False, "unknown"]
     error: ErrorDetail
 
 
@@ -242,7 +252,9 @@ class ElectionsAnswer(BaseModel):
 
 
 class SwitchoverRequest(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"to": "replica-2"}]})
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, json_schema_extra={"examples": [{"to": "replica-2"}]}
+    )
 
     to: str
 

@@ -11,6 +11,7 @@ from errors import QueryError
 from exactly_once import check_key
 from long_work import in_steps
 from query_answers import refused
+from query_contract import STALENESS_MS_MAX, TIMESTAMP_MAX
 from result_rows import RowFormat
 
 from replication.state import MILLISECOND_NS
@@ -54,7 +55,7 @@ def _role_in(headers: Sequence[tuple[bytes, bytes]], tokens: Tokens) -> Role:
 
 
 class Expectation(msgspec.Struct, forbid_unknown_fields=True):
-    rows_affected: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+    rows_affected: Annotated[int, msgspec.Meta(ge=0, le=TIMESTAMP_MAX)]
 
 
 class BatchStatement(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,9 +75,9 @@ class QueryBody(msgspec.Struct, forbid_unknown_fields=True):
     params: list[Any] | dict[str, Any] | None = None
     statements: list[BatchStatement] | None = None
     level: ReadLevel | None = None
-    max_staleness_ms: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] | None = None
+    max_staleness_ms: Annotated[int, msgspec.Meta(ge=0, le=STALENESS_MS_MAX)] | None = None
     format: RowFormat | None = None
-    after_timestamp: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] | None = None
+    after_timestamp: Annotated[int, msgspec.Meta(ge=0, le=TIMESTAMP_MAX)] | None = None
 
 
 _decode_body = msgspec.json.Decoder(QueryBody).decode

@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class VerifyRequest(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"wait": True}]})
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, json_schema_extra={"examples": [{"wait": True}]}
+    )
 
     wait: bool = Field(default=False, description="Answer when it is done, or after a minute, instead of at once")
 

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from access import access_from_environment
+from api_docs import serve_docs
 from collector import Collector
 from crash_journal import CrashJournal
 from draining import Draining
 from fastapi import FastAPI, HTTPException, Request
+from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse
 from guarded_api import GuardedApi, service_rules
 from metrics_contract import ClusterMetrics, CollectorHealth, MetricsRefusal, NodeMetrics
@@ -141,17 +143,26 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 app = GuardedApi(
     service_rules(access_from_environment("metrics-collector", "SERVICE_TOKEN").tokens, MetricsRefusal),
-    title="metrics-collector",
+    title="Metrics collector",
+    description="Latency, lag, uptime and restarts of each node, as last measured.",
+    version="0.1.0",
     lifespan=lifespan,
+    docs_url=None,
+    redoc_url=None,
 )
 app.add_middleware(Draining, refusal=MetricsRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
 # Where tests put probes that need no MySQL.
 app.state.make_probe = make_mysql_probe
 
+_STOPPING: dict[int | str, dict[str, Any]] = {
+    503: {"model": MetricsRefusal, "description": "The collector is being stopped"}
+}
 
-@app.get("/metrics")
+
+@app.get("/metrics", summary="All nodes", responses=_STOPPING)
 async def get_metrics() -> ClusterMetrics:
+    """Every node as last seen, and who is master by what they tell."""
     view = app.state.tracker.master_view()
     return ClusterMetrics(
         nodes=_all_nodes(),
@@ -161,15 +172,30 @@ async def get_metrics() -> ClusterMetrics:
     )
 
 
-@app.get("/metrics/{node_id}", responses={404: {"model": MetricsRefusal}})
-async def get_node_metrics(node_id: str) -> NodeMetrics:
+@app.get(
+    "/metrics/{node_id}",
+    summary="One node",
+    responses=_STOPPING | {404: {"model": MetricsRefusal, "description": "No node has this name"}},
+)
+async def get_node_metrics(node_id: Annotated[str, PathParameter(examples=["replica-1"])]) -> NodeMetrics:
+    """One node as last seen."""
     nodes = _all_nodes()
     if node_id not in nodes:
         raise HTTPException(404, f"unknown node {node_id!r}; known: {', '.join(nodes)}")
     return nodes[node_id]
 
 
-@app.get("/health", response_model=CollectorHealth, responses={503: {"model": CollectorHealth}})
+@app.get(
+    "/health",
+    summary="Health",
+    response_model=CollectorHealth,
+    responses={
+        503: {
+            "model": CollectorHealth | MetricsRefusal,
+            "description": "A node is probed no more; or the collector is being stopped",
+        }
+    },
+)
 async def get_health() -> JSONResponse:
     """Asks the tasks, not the web server: an HTTP loop that answers while nobody probes is not healthy."""
     dead = app.state.collector.dead_tasks()
@@ -183,6 +209,9 @@ async def get_health() -> JSONResponse:
         message=message,
     )
     return JSONResponse(health.model_dump(), 503 if dead else 200)
+
+
+serve_docs(app)
 
 
 @app.exception_handler(StarletteHTTPException)

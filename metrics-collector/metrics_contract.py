@@ -4,15 +4,34 @@ Everything in it is a measurement, possibly old, possibly of a node that has sin
 nothing that must be right.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+_NODE: dict[str, Any] = {
+    "id": "replica-1",
+    "healthy": True,
+    "latency_ms": 0.4,
+    "latency_ms_min": 0.2,
+    "latency_ms_p99": 1.3,
+    "lag_ms": 0.0,
+    "lag_entries": 0,
+    "uptime_s": 3600.0,
+    "crash_count": 0,
+    "epoch": 1,
+    "is_master": False,
+    "applied_timestamp": 5,
+    "committed_timestamp": 5,
+    "log_end_timestamp": 5,
+    "last_probe_age_ms": 80.5,
+    "error": None,
+}
 
 
 class NodeMetrics(BaseModel):
     """One node as last seen. null: never measured since the collector started."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [_NODE]})
 
     id: str
     healthy: bool
@@ -43,7 +62,19 @@ class NodeMetrics(BaseModel):
 
 
 class ClusterMetrics(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "nodes": {"replica-1": _NODE},
+                    "master": "mysql-master",
+                    "epoch": 1,
+                    "collected_at": "2025-11-23T16:30:00Z",
+                }
+            ]
+        },
+    )
 
     nodes: dict[str, NodeMetrics]
     master: str | None
@@ -57,7 +88,14 @@ class ClusterMetrics(BaseModel):
 class CollectorHealth(BaseModel):
     """Of the collector itself. A sick node does not make the collector sick."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {"status": "ok", "service": "metrics-collector", "nodes": {"replica-1": True}, "message": None}
+            ]
+        },
+    )
 
     status: Literal["ok", "degraded", "failed"]
     """degraded: metrics are right, crash counts may not survive a restart. failed (503): a probe task has died."""
@@ -70,7 +108,12 @@ class CollectorHealth(BaseModel):
 class MetricsRefusal(BaseModel):
     """Any answer that is not 200, except that of /health."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"success": False, "message": "unknown node 'replica-9'; known: mysql-master, replica-1"}]
+        },
+    )
 
     success: Literal[False] = False
     message: str

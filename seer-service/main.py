@@ -14,6 +14,7 @@ import crash_point
 import httpx
 import seer_points as points
 from access import OFF, Access, access_from_environment
+from api_docs import serve_docs
 from crash_point import ConnectionCut
 from draining import Draining
 from fastapi import APIRouter, Body, Depends, FastAPI, Request
@@ -74,9 +75,18 @@ router = APIRouter()
 @router.post(
     "/elect-leader",
     response_model=LeaderAnswer,
-    responses={422: {"model": SeerError}, 503: {"model": LeaderRefusal}},
+    summary="Rank the candidates",
+    responses={
+        400: {"model": SeerError, "description": "The body is not text"},
+        422: {"model": SeerError, "description": "Not a question that is answered here; the message says what is"},
+        503: {
+            "model": LeaderRefusal | SeerError,
+            "description": "Too few nodes are usable; or the collector does not answer; or this service is being stopped",
+        },
+    },
 )
 async def elect(body: Question, metrics: Metrics) -> LeaderAnswer | JSONResponse:
+    """Whom to make master, by latency, stability and lag, from one reading of the metrics; asking changes nothing."""
     cluster = await _metrics_from(metrics)
     master = _master_to_leave_out(body, cluster)
     offered = cluster.nodes if body.candidates is None else body.candidates
@@ -99,7 +109,11 @@ async def elect(body: Question, metrics: Metrics) -> LeaderAnswer | JSONResponse
     )
 
 
-@router.get("/health")
+@router.get(
+    "/health",
+    summary="Health",
+    responses={503: {"model": SeerError, "description": "This service is being stopped"}},
+)
 async def health(metrics: Metrics) -> SeerHealth:
     """200 without the collector too: restarting this service would not bring the collector back."""
     try:
@@ -154,7 +168,9 @@ async def _on_missing_metrics(_: Request, error: CollectorUnavailableError) -> J
 
 
 async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
-    return _error(error.status_code, f"{error.detail}: this service has POST /elect-leader and GET /health.")
+    response = _error(error.status_code, f"{error.detail}: this service has POST /elect-leader and GET /health.")
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _on_cut(request: Request, _: ConnectionCut) -> Response:
@@ -167,12 +183,21 @@ def create_app(
 ) -> FastAPI:
     """`transport` is how the collector is reached; None is the network."""
     rules = service_rules(access.tokens, SeerError)
-    app = GuardedApi(rules, title="SEER service", lifespan=lifespan)
+    app = GuardedApi(
+        rules,
+        title="SEER service",
+        description="Ranks the nodes that could become master. Advice: nothing rests on it.",
+        version="0.1.0",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.add_middleware(Draining, refusal=SeerError(message=STOPPING).model_dump_json().encode())
     app.state.settings = settings
     app.state.transport = transport
     app.state.service_token = access.service_token
     app.include_router(router)
+    serve_docs(app)
     app.exception_handler(RequestValidationError)(_on_malformed_body)
     app.exception_handler(UnknownCandidateError)(_on_unknown_candidate)
     app.exception_handler(CollectorUnavailableError)(_on_missing_metrics)

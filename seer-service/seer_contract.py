@@ -9,7 +9,12 @@ NodeName = Annotated[str, Field(min_length=1)]
 
 class ElectLeaderRequest(BaseModel):
     # a misspelt field that is ignored would be answered as if it had never been sent
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{}, {"candidates": ["replica-1", "replica-2"]}, {"master": "mysql-master"}]},
+    )
 
     candidates: Annotated[list[NodeName], Field(min_length=1)] | None = None
     """Rank exactly these; without it, all nodes but the collector's current master."""
@@ -29,7 +34,24 @@ class CandidateScores(BaseModel):
 class LeaderAnswer(BaseModel):
     """200: `leader` is the first of `ranking`; `ranking` and `excluded` together name every candidate once."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "leader": "replica-2",
+                    "ranking": ["replica-2"],
+                    "scores": {
+                        "replica-2": {"latency_score": 0.5, "stability_score": 0.99, "lag_score": 0.5, "total": 0.696}
+                    },
+                    "excluded": {"replica-1": "not healthy", "replica-3": "not healthy"},
+                    "master": "mysql-master",
+                    "reason": "the only candidate",
+                    "advice_only": True,
+                }
+            ]
+        },
+    )
 
     leader: str
     ranking: list[str]
@@ -45,7 +67,19 @@ class LeaderAnswer(BaseModel):
 class LeaderRefusal(BaseModel):
     """503: no candidate can be ranked. There is no `leader` that could be taken for one by mistake."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "success": False,
+                    "message": "no candidate can be ranked. Bring a node back and ask again.",
+                    "excluded": {"replica-1": "not healthy"},
+                    "master": "mysql-master",
+                }
+            ]
+        },
+    )
 
     success: Literal[False] = False
     message: str
@@ -56,7 +90,12 @@ class LeaderRefusal(BaseModel):
 class SeerError(BaseModel):
     """Any other error: the message says what to do."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"success": False, "message": "node 'replica-9' is not a node of this cluster."}]
+        },
+    )
 
     success: Literal[False] = False
     message: str
@@ -65,7 +104,10 @@ class SeerError(BaseModel):
 class SeerHealth(BaseModel):
     """`status` is this service's own; without the collector it lives and can give no advice."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={"examples": [{"status": "ok", "service": "seer-service", "metrics_collector": "reachable"}]},
+    )
 
     status: Literal["ok"] = "ok"
     service: Literal["seer-service"] = "seer-service"

@@ -10,14 +10,15 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import crash_point
 import timestamp_points as points
 from access import access_from_environment
+from api_docs import serve_docs
 from crash_point import ConnectionCut
 from draining import Draining
-from fastapi import FastAPI, Request, Response
+from fastapi import Body, FastAPI, Query, Request, Response
 from guarded_api import GuardedApi, service_rules
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -99,8 +100,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 app = GuardedApi(
     service_rules(access_from_environment("timestamp-service", "SERVICE_TOKEN").tokens, TimestampRefusal),
-    title="timestamp-service",
+    title="Timestamp service",
+    description="Numbers that are never handed out twice: server 1 has the odd ones, server 2 the even ones.",
+    version="0.1.0",
     lifespan=lifespan,
+    docs_url=None,
+    redoc_url=None,
 )
 app.add_middleware(Draining, refusal=TimestampRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
@@ -148,9 +153,40 @@ async def timestamp(request: Request) -> Response:
 # A plain Starlette route: FastAPI's around it cost a quarter of the requests per second, on the path of every write.
 app.add_route("/timestamp", timestamp, methods=["GET", "POST"])
 
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    422: {"model": TimestampRefusal, "description": "No such count or after"},
+    500: {"model": TimestampRefusal, "description": "The server contradicts itself, and ends to be started anew"},
+    503: {"model": TimestampRefusal, "description": "No number can be handed out; ask the other server"},
+}
+_TOO_LONG: dict[int | str, dict[str, Any]] = {413: {"model": TimestampRefusal, "description": "The body is too long"}}
 
-@app.get("/health", response_model=TimestampHealth)
+
+# The two below are for the OpenAPI alone: the route above comes first, and answers.
+@app.post("/timestamp", summary="Take numbers", response_model=TimestampAnswer, responses=_REFUSALS | _TOO_LONG)
+async def take_by_body(
+    wanted: Annotated[TimestampRequest, Body(default_factory=TimestampRequest)],
+) -> Response:
+    """`count` numbers above `after`, both optional; without a body: one number. Nobody else is ever given them."""
+    raise NotImplementedError("POST /timestamp is answered by timestamp")
+
+
+@app.get("/timestamp", summary="Take numbers", response_model=TimestampAnswer, responses=_REFUSALS)
+async def take_by_query(
+    count: Annotated[int, Query(ge=1, le=COUNT_MAX, examples=[3])] = 1,
+    after: Annotated[int, Query(ge=0, le=AFTER_MAX, examples=[100])] = 0,
+) -> Response:
+    """The same, for a browser or curl. It takes numbers like a POST: never behind a cache."""
+    raise NotImplementedError("GET /timestamp is answered by timestamp")
+
+
+@app.get(
+    "/health",
+    summary="Health",
+    response_model=TimestampHealth,
+    responses={503: {"model": TimestampRefusal, "description": "The server is being stopped"}},
+)
 async def get_health() -> Response:
+    """How far the numbers have come, and whether the disk takes reservations."""
     server: TimestampServer = app.state.server
     server_id = app.state.settings.server_id
     failure = server.reservation_failure
@@ -163,6 +199,9 @@ async def get_health() -> Response:
         message=failure,
     )
     return _answer(health, 200)
+
+
+serve_docs(app)
 
 
 @app.exception_handler(HTTPException)

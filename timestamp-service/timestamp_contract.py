@@ -19,14 +19,17 @@ COUNT_MAX = 100_000
 TIMESTAMP_MAX = 2**63 - 1
 """Every consumer (BIGINT, JSON readers with 64-bit integers) can hold it with its sign."""
 
-AFTER_MAX = TIMESTAMP_MAX - 2**32
-"""Greatest `after`. The margin leaves 2**31 numbers above it: one wrong jump cannot exhaust a server."""
+AFTER_MAX = 9 * 10**18
+"""Greatest `after`. The margin above it, 2**57 numbers, is beyond one wrong jump. A round number, because OpenAPI has limits as
+floats: TIMESTAMP_MAX - 2**32 was published as a greater one, and what lies between was refused."""
 
 
 class TimestampRequest(BaseModel):
     """`count` numbers, all greater than `after`. An unknown field is refused: a misspelt `after` would be ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{}, {"count": 3}, {"count": 3, "after": 100}]}
+    )
 
     count: Annotated[int, Field(ge=1, le=COUNT_MAX)] = 1
     after: Annotated[int, Field(ge=0, le=AFTER_MAX)] = 0
@@ -35,7 +38,12 @@ class TimestampRequest(BaseModel):
 class TimestampAnswer(BaseModel):
     """The numbers first, first + step, ..., last. They belong to the caller alone, for ever."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"timestamp": 101, "first": 101, "last": 105, "step": 2, "count": 3, "server_id": 1}]
+        },
+    )
 
     timestamp: int
     """Same as `first`, for callers that want one number."""
@@ -49,7 +57,21 @@ class TimestampAnswer(BaseModel):
 class TimestampHealth(BaseModel):
     """`degraded`: the last reservation failed; numbers are handed out as long as the reserved ones last."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "ok",
+                    "service": "timestamp-1",
+                    "server_id": 1,
+                    "last_timestamp": 5,
+                    "reserved_until": 20000,
+                    "message": None,
+                }
+            ]
+        },
+    )
 
     status: Literal["ok", "degraded"]
     service: str
@@ -63,7 +85,12 @@ class TimestampHealth(BaseModel):
 class TimestampRefusal(BaseModel):
     """Any answer that is not 200: no number was handed out."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"success": False, "message": "The body is longer than 1024 bytes."}],
+        },
+    )
 
     success: Literal[False] = False
     message: str

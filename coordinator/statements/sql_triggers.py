@@ -51,7 +51,8 @@ def read_trigger(tokens: Tokens) -> Generator[None, None, Definition]:
     head = TriggerHead(tokens)
     trigger = yield from read_body(tokens, head.body)
     if head.table in trigger.writes:
-        raise Refused(f"a trigger cannot write to its own table {head.table}: set NEW.column in a BEFORE trigger", 1442)
+        reason = f"a trigger cannot write to its own table {head.table}: set NEW.column in a BEFORE trigger"
+        raise Refused(reason, 1442, "HY000")
     return Definition("CREATE TRIGGER", "TRIGGER", (head.table,), trigger=trigger, event=head.event)
 
 

@@ -20,7 +20,7 @@ import pytest
 from free_ports import free_ports
 
 SERVICE_DIR = Path(__file__).resolve().parents[2] / "timestamp-service"
-# of the coordinator it uses two files, crash_point.py and draining.py
+# of the coordinator it uses three files, crash_point.py, draining.py and api_docs.py
 IMPORTS = {"PYTHONPATH": str(SERVICE_DIR.parent / "coordinator")}
 SERVER_IDS = (1, 2)
 CLIENTS_PER_SERVER = 4
