@@ -49,7 +49,7 @@ class Cluster(ClusterProcesses):
     def up(self) -> None:
         with self._command() as running:
             self._start([member.name for member in MEMBERS if member.name not in running], running)
-            self._wait([self._running()["coordinator"]], self._is_healthy, HEALTHY_S)
+            self._wait([self._running()["coordinator"]], self._is_ready, HEALTHY_S)
         self._progress.say(f"the cluster takes writes: POST {self.layout.url('coordinator')}/query")
 
     def start(self, names: Sequence[str]) -> None:

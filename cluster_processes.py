@@ -105,14 +105,16 @@ class ClusterProcesses:
     def _service_answers(self, name: str) -> str | None:
         return None if self._health(name) else "does not answer"
 
-    def _health(self, name: str) -> tuple[int, str] | None:
-        return local_process.http_health(self.layout.port(name), with_tls=self.layout.has_tls)
+    def _health(self, name: str, path: str = "/health") -> tuple[int, str] | None:
+        return local_process.http_health(self.layout.port(name), path=path, with_tls=self.layout.has_tls)
 
-    def _is_healthy(self, name: str) -> str | None:
-        health = self._health(name)
-        if health is None:
-            return "does not answer GET /health"
-        return None if health[0] == 200 else f"answers GET /health with {health[0]}: {health[1]}"
+    def _is_ready(self, name: str) -> str | None:
+        """Of the coordinator: writes are taken."""
+        path = "/ready" if name == "coordinator" else "/health"
+        answer = self._health(name, path)
+        if answer is None:
+            return f"does not answer GET {path}"
+        return None if answer[0] == 200 else f"answers GET {path} with {answer[0]}: {answer[1]}"
 
     def _wait(self, processes: Sequence[LocalProcess], probe: Callable[[str], str | None], timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
@@ -141,5 +143,5 @@ class ClusterProcesses:
             return "down"
         if local_process.is_frozen(running[name]):
             return "frozen"
-        seen = self._node_answers(name) if BY_NAME[name].kind == "node" else self._is_healthy(name)
+        seen = self._node_answers(name) if BY_NAME[name].kind == "node" else self._is_ready(name)
         return seen or "answers"

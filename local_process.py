@@ -225,8 +225,10 @@ def mysql_answers(port: int, timeout_s: float = 1.0) -> bool:
     return len(packet) == 5 and packet[4] == 10
 
 
-def http_health(port: int, timeout_s: float = 1.0, *, with_tls: bool = False) -> tuple[int, str] | None:
-    """Status and body of `GET /health`, None when there is no answer. Never goes through a proxy, as urllib might."""
+def http_health(
+    port: int, timeout_s: float = 1.0, *, path: str = "/health", with_tls: bool = False
+) -> tuple[int, str] | None:
+    """Status and body of a GET, None when there is no answer. Never goes through a proxy, as urllib might."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     if with_tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -234,7 +236,7 @@ def http_health(port: int, timeout_s: float = 1.0, *, with_tls: bool = False) ->
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout_s, context=context)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", path)
         response = connection.getresponse()
         return response.status, response.read(4096).decode(errors="replace")
     except (OSError, http.client.HTTPException):

@@ -221,18 +221,22 @@ class Coordinator:
             last=last,
         )
 
+    def why_not_alive(self) -> str:
+        """Empty: the protocol's loop runs."""
+        stale_s = (time.monotonic_ns() - self.driver.stepped_at_ns) / 1e9
+        return f"the protocol took no step for {stale_s:.0f} s" if stale_s > LOOP_STALE_S else ""
+
     def why_not_ready(self, purpose: Literal["write", "read"]) -> str:
         """Empty: one can be answered now."""
-        stale_s = (time.monotonic_ns() - self.driver.stepped_at_ns) / 1e9
-        if stale_s > LOOP_STALE_S:
-            return f"the protocol took no step for {stale_s:.0f} s"
+        if reason := self.why_not_alive():
+            return reason
         if purpose == "read":
             return status_view.why_not_readable(self.replicator)
         return status_view.why_not_writable(self.replicator)
 
     def health(self) -> HealthAnswer:
         reason = self.why_not_ready("write")
-        status: Literal["ok", "unavailable"] = "unavailable" if reason else "ok"
+        status: Literal["ok", "unavailable"] = "unavailable" if self.why_not_alive() else "ok"
         return HealthAnswer(
             status=status, service="coordinator", can_write=not reason, reason=reason or "writes are taken"
         )

@@ -1,4 +1,4 @@
-"""Asks the service in this container GET /health: `python health_probe.py PORT` ends with 0 if the answer is 200.
+"""Asks the service in this container GET /health: `python health_probe.py PORT [PATH]` ends with 0 if the answer is 200.
 
 The container's health check (slim images have no curl). It starts every few seconds beside the service, so it imports next to
 nothing. Where uvicorn is told of a certificate (UVICORN_SSL_CERTFILE), it speaks TLS. It does not verify: it asks its own
@@ -25,10 +25,10 @@ def connect(port: int, *, with_tls: bool) -> socket.socket:
         return context.wrap_socket(connection)
 
 
-def is_healthy(port: int) -> bool:
+def is_healthy(port: int, path: str = "/health") -> bool:
     try:
         with connect(port, with_tls=bool(os.environ.get("UVICORN_SSL_CERTFILE"))) as connection:
-            connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             # the status line: HTTP/1.1 200 OK
             return connection.makefile("rb").readline().split()[1:2] == [b"200"]
     except OSError:
@@ -36,4 +36,4 @@ def is_healthy(port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not is_healthy(int(sys.argv[1])))
+    sys.exit(not is_healthy(int(sys.argv[1]), *sys.argv[2:]))

@@ -222,9 +222,9 @@ def create_api(
         responses={200: told.HEALTHY, 503: told.UNHEALTHY | {"model": HealthAnswer | ErrorAnswer}},
     )
     async def health() -> JSONResponse:
-        """Whether a write can be committed now, and what is missing where not."""
+        """Whether this process works; a restart helps where it does not. Beside that, what a write would wait for."""
         answer = coordinator_of().health()
-        return JSONResponse(answer.model_dump(), status_code=200 if answer.can_write else 503)
+        return JSONResponse(answer.model_dump(), status_code=200 if answer.status == "ok" else 503)
 
     @api.get(
         "/ready",

@@ -294,6 +294,8 @@ class StatusAnswer(BaseModel):
 
 
 class HealthAnswer(BaseModel):
+    """Whether the process works; `can_write`, and in `reason` what is missing, are of the cluster."""
+
     status: Literal["ok", "unavailable"]
     service: Literal["coordinator"]
     can_write: bool

@@ -256,16 +256,22 @@ ALREADY_COMPARING = answer(
     },
 )
 HEALTHY = answer(
-    "Writes are taken",
+    "It works",
     ok={"status": "ok", "service": "coordinator", "can_write": True, "reason": "writes are taken"},
-)
-UNHEALTHY = answer(
-    "No write is taken now; or the coordinator is being stopped",
     waiting={
-        "status": "unavailable",
+        "status": "ok",
         "service": "coordinator",
         "can_write": False,
         "reason": "a commit quorum: 1 of 2 replicas are level",
+    },
+)
+UNHEALTHY = answer(
+    "It is stuck, or is being stopped",
+    stuck={
+        "status": "unavailable",
+        "service": "coordinator",
+        "can_write": False,
+        "reason": "the protocol took no step for 7 s",
     },
     stopping=errors.stopping().body(),
 )

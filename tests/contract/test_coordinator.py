@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
 
+import composition
 import httpx
 import pytest
-from coordinator_in_process import NAMES, STATE_S, InProcessCluster, Load, until_health, until_status
+from coordinator_in_process import NAMES, STATE_S, InProcessCluster, Load, until_ready, until_status
 from pydantic import BaseModel
 from query_contract import (
     BatchAnswer,
@@ -481,14 +482,14 @@ async def test_a_read_that_no_node_answers_fails_at_its_deadline(cluster: InProc
 # ------------------------------------------------------------------------------------------ trouble
 
 
-async def test_without_a_quorum_health_and_writes_say_503_and_what_is_missing(cluster: InProcessCluster) -> None:
+async def test_without_a_quorum_readiness_and_writes_say_503_and_what_is_missing(cluster: InProcessCluster) -> None:
     for name in NAMES[:2]:
         cluster.nodes[name].is_down = True
     async with cluster.run(wait=False, REQUEST_DEADLINE_MS="200") as client:
         response = await client.get("/health")
-        assert response.status_code == 503
+        assert response.status_code == 200
         body = checked(response, HealthAnswer)
-        assert (body["status"], body["can_write"]) == ("unavailable", False)
+        assert (body["status"], body["can_write"]) == ("ok", False)
         response = await query(client, INSERT)
         assert error_in(response) == (503, "unavailable", False, None, None)
         assert response.headers["retry-after"] == "1"
@@ -502,15 +503,15 @@ async def test_without_a_quorum_health_and_writes_say_503_and_what_is_missing(cl
             assert (response.status_code, response.json()["reason"]) == (503, status["waits_for"])
 
 
-async def test_a_quorum_that_is_lost_and_comes_back_is_seen_in_health(
+async def test_a_quorum_that_is_lost_and_comes_back_is_seen(
     cluster: InProcessCluster, client: httpx.AsyncClient
 ) -> None:
     for name in ("replica-1", "replica-2"):
         cluster.nodes[name].is_down = True
-    assert (await until_health(client, 503))["reason"]
+    assert (await until_ready(client, 503))["reason"]
     for name in ("replica-1", "replica-2"):
         cluster.nodes[name].is_down = False
-    assert (await until_health(client, 200))["can_write"] is True
+    assert (await until_ready(client, 200))["ready"] is True
     assert (await query(client, INSERT)).status_code == 200
 
 
@@ -575,7 +576,7 @@ async def test_without_timestamps_writes_fail_clearly_and_reads_go_on(cluster: I
     cluster.timestamps.is_away = True
     async with cluster.run(wait=False, REQUEST_DEADLINE_MS="200") as client:
         await until_status(client, lambda status: status["waits_for"] == "the timestamp service")
-        assert (await until_health(client, 503))["reason"] == "the timestamp service"
+        assert (await until_ready(client, 503))["reason"] == "the timestamp service"
         assert (await client.get("/ready")).status_code == 503
         assert (await client.get("/ready?for=read")).status_code == 200, "a read needs no timestamp"
         assert error_in(await query(client, INSERT)) == (503, "unavailable", False, None, None)
@@ -586,15 +587,27 @@ async def test_without_timestamps_writes_fail_clearly_and_reads_go_on(cluster: I
         assert (await query(client, INSERT)).status_code == 200
 
 
-async def test_health_does_not_waver_while_the_timestamp_servers_do_not_answer(cluster: InProcessCluster) -> None:
+async def test_readiness_does_not_waver_while_the_timestamp_servers_do_not_answer(cluster: InProcessCluster) -> None:
     cluster.timestamps.is_away, cluster.timestamps.delay_s = True, 0.15
     async with cluster.run(wait=False) as client:
         await until_status(client, lambda status: status["waits_for"] == "the timestamp service")
         seen = []
         for _ in range(50):
-            seen.append((await client.get("/health")).status_code)
+            seen.append((await client.get("/ready")).status_code)
             await asyncio.sleep(0.01)  # fifty looks over half a second
         assert set(seen) == {503}
+
+
+async def test_a_coordinator_whose_protocol_is_stuck_is_not_healthy(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composition, "LOOP_STALE_S", -1.0)
+    for path in ("/health", "/ready", "/ready?for=read"):
+        response = await client.get(path)
+        assert response.status_code == 503
+        assert "took no step" in response.json()["reason"]
+    body = checked(await client.get("/health"), HealthAnswer)
+    assert (body["status"], body["can_write"]) == ("unavailable", False)
 
 
 async def test_a_coordinator_that_was_deposed_says_so_and_commits_nothing(
@@ -603,7 +616,7 @@ async def test_a_coordinator_that_was_deposed_says_so_and_commits_nothing(
     assert (await query(client, INSERT)).status_code == 200
     for name, node in cluster.nodes.items():
         node.model.carry_out(Fence(name, 0, 99, "another"), "another")
-    assert (await until_health(client, 503))["reason"] == "another coordinator has taken over"
+    assert (await until_ready(client, 503))["reason"] == "another coordinator has taken over"
     assert (await client.get("/ready?for=read")).json()["reason"] == "another coordinator has taken over"
     for sql in ("INSERT INTO users (name) VALUES ('Bob')", SELECT):
         response = await query(client, sql)

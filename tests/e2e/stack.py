@@ -240,7 +240,7 @@ class Stack:
                 return f"{name}: {row['State']}, {row['Status']}, in {list(row['NetworkSettings']['Networks'])}"
         try:
             for name in SERVICE_NAMES:
-                answer = self.get(name, "/health")
+                answer = self.get(name, "/ready" if name == "coordinator" else "/health")
                 if answer.status_code != 200:
                     return f"{name}: {answer.text}"
             status = self.status()

@@ -37,7 +37,7 @@ def second_coordinator(pid: int, without: Collection[str], log: Path) -> Iterato
     ):
         try:
             deadline_s = time.monotonic() + SECOND_S
-            while (http_health(port) or (0, ""))[0] != 200:
+            while (http_health(port, path="/ready") or (0, ""))[0] != 200:
                 assert time.monotonic() < deadline_s, log.read_text()
                 time.sleep(0.05)  # a starting service tells nobody
             yield port

@@ -88,7 +88,7 @@ async def test_without_any_timestamp_server_writes_wait_and_reads_go_on(cluster:
                 done, _ = await asyncio.wait([writing], timeout=1.0)
                 if not done:
                     break
-        assert cluster.get("coordinator", "/health").status_code == 503
+        assert cluster.get("coordinator", "/ready").status_code == 503
         assert cluster.query("SELECT 1 AS one").json()["data"] == [{"one": 1}]
     finally:
         cluster.start("timestamp-1", "timestamp-2")
@@ -116,9 +116,15 @@ async def test_with_two_nodes_down_nothing_is_acknowledged_and_the_answer_is_tru
         assert answer.status_code == 503
         assert answer.json()["committed"] in (False, "unknown")
         assert int(answer.headers["retry-after"]) >= 1
-        health = cluster.get("coordinator", "/health")
-        assert health.status_code == 503
-        assert health.json()["reason"]
+        ready = cluster.get("coordinator", "/ready")
+        assert ready.status_code == 503
+        assert ready.json()["reason"]
+        assert cluster.get("coordinator", "/health").json() == {
+            "status": "ok",
+            "service": "coordinator",
+            "can_write": False,
+            "reason": ready.json()["reason"],
+        }
     finally:
         cluster.start(*pair)
     wait_until_equal(cluster, within_s=15)

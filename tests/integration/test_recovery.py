@@ -163,7 +163,7 @@ def second_coordinator(cluster: ClusterHandle, log: Path) -> Iterator[int]:
             deadline_s = time.monotonic() + 20
             while True:
                 with contextlib.suppress(httpx.HTTPError):  # not yet
-                    if httpx.get(f"http://127.0.0.1:{port}/health", timeout=1, trust_env=False).status_code == 200:
+                    if httpx.get(f"http://127.0.0.1:{port}/ready", timeout=1, trust_env=False).status_code == 200:
                         break
                 assert time.monotonic() < deadline_s, log.read_text()
                 time.sleep(0.05)  # nobody tells: looked again

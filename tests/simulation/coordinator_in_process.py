@@ -325,16 +325,16 @@ class InProcessCluster:
             httpx.AsyncClient(transport=transport, base_url="http://coordinator") as client,
         ):
             if wait:
-                await until_health(client, 200)
+                await until_ready(client, 200)
             yield client
         assert not self.deaths, self.deaths[0]
 
 
-async def until_health(client: httpx.AsyncClient, status: int) -> dict[str, Any]:
-    """Wait until /health has this status; answers with its body."""
+async def until_ready(client: httpx.AsyncClient, status: int) -> dict[str, Any]:
+    """Wait until /ready has this status; answers with its body."""
     async with asyncio.timeout(STATE_S):
         while True:
-            response = await client.get("/health")
+            response = await client.get("/ready")
             if response.status_code == status:
                 body: dict[str, Any] = response.json()
                 return body

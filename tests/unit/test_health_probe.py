@@ -18,13 +18,13 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-def answered(listener: socket.socket, answer: bytes) -> int:
+def answered(listener: socket.socket, answer: bytes, path: str = "/health") -> int:
     """Port of a service that gives this answer to one request."""
 
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
-            assert connection.recv(1024).startswith(b"GET /health ")
+            assert connection.recv(1024).startswith(f"GET {path} ".encode())
             connection.sendall(answer)
 
     threading.Thread(target=serve, daemon=True).start()
@@ -47,6 +47,12 @@ def test_only_the_status_200_is_healthy(listener: socket.socket, answer: bytes, 
     # as the container runs it: isolated, without site
     command = [sys.executable, "-IS", str(ROOT / "coordinator" / "health_probe.py"), str(port)]
     assert (subprocess.run(command, timeout=20, check=False).returncode == 0) == is_healthy
+
+
+def test_another_path_can_be_asked(listener: socket.socket) -> None:
+    port = answered(listener, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", "/ready")
+    command = [sys.executable, "-IS", str(ROOT / "coordinator" / "health_probe.py"), str(port), "/ready"]
+    assert subprocess.run(command, timeout=20, check=False).returncode == 0
 
 
 def test_a_service_that_is_not_there_is_not_healthy(listener: socket.socket) -> None:
