@@ -12,6 +12,7 @@ from typing import Annotated
 import cabinet_points as points
 import crash_point
 import httpx
+import service_log
 from access import OFF, Access, access_from_environment
 from api_docs import serve_docs
 from cabinet_contract import CabinetError, CabinetHealth, QuorumAnswer, QuorumRefusal, SelectQuorumRequest
@@ -203,5 +204,6 @@ def create_app(
     return app
 
 
+service_log.set_up("cabinet-service")
 crash_point.arm(points.POINTS, os.environ)
 app = create_app(CabinetSettings(), access=access_from_environment("cabinet-service", "SERVICE_TOKEN"))

@@ -15,6 +15,7 @@ import api_docs
 from access import Role, Tokens
 from fastapi import FastAPI
 from pydantic import BaseModel
+from request_ids import RequestIds
 from security_headers import App, Receive, Scope, SecurityHeaders, Send
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json", *(f"/docs/{name}" for name in api_docs.FILES)})
@@ -79,7 +80,7 @@ class GuardedApi(FastAPI):
             self.add_middleware(Guard, tokens=rules.tokens, rules=rules)
 
     def build_middleware_stack(self) -> App:
-        return SecurityHeaders(super().build_middleware_stack())
+        return RequestIds(SecurityHeaders(super().build_middleware_stack()), OPEN_PATHS)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

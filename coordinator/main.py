@@ -3,10 +3,8 @@ protocol.
 """
 
 import gc
-import logging
 import os
 import resource
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +12,7 @@ import coordinator_points as points
 import crash_point
 import errors
 import msgspec
+import service_log
 from access import Access, access_from_environment
 from composition import Coordinator
 from config import CoordinatorSettings
@@ -62,14 +61,6 @@ def allow_many_connections() -> None:
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Start and stop the coordinator of `application`."""
-    logging.basicConfig(
-        level=os.environ.get("LOG_LEVEL", "INFO"),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    # one line a request and a call is more than all the rest of the log, and says less
-    for noisy in ("httpx", "asyncmy"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
     allow_many_connections()
     application.coordinator = coordinator = Coordinator(
         CoordinatorSettings(),  # type: ignore[call-arg]  # from the environment
@@ -86,6 +77,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await coordinator.stop()
 
 
+service_log.set_up("coordinator")
 crash_point.arm(points.POINTS, os.environ)
 application = Application(access_from_environment("coordinator", "ACCESS_TOKENS"))
 app = Draining(application, msgspec.json.encode(errors.stopping().body()), application.stop_waiting)

@@ -11,6 +11,7 @@ that each is judged by what the one before it left.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +20,7 @@ from typing import Any
 import crash_point
 import errors
 import msgspec
+import request_ids
 from access import Role, Tokens
 from admission import Admission, Visit
 from client_watch import ClientGone, ClientWatch
@@ -63,6 +65,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 EXPLAIN_PATH = "/explain-replication"
 QUERY_PATHS = ("/query", EXPLAIN_PATH)
+
+log = logging.getLogger("coordinator")
 
 UNWATCHED: AbstractContextManager[None] = nullcontext()
 _HEADERS = ((b"content-type", b"application/json"), *SECURITY_HEADERS)
@@ -120,12 +124,14 @@ class QueryEndpoint:
             return
         except QueryError as error:
             status, headers, body = error.status, _error_headers(error), error.body()
+            _tell_failure(scope, error)
         except asyncio.CancelledError:
             # uvicorn waits no longer; left to itself it would answer 500, which says nothing of what became of it
             cut_off = errors.cut_off(False)
             status, headers, body = cut_off.status, _error_headers(cut_off), cut_off.body()
+            _tell_failure(scope, cut_off)
         payload = _encode(body)
-        headers += [*_HEADERS, (b"content-length", b"%d" % len(payload))]
+        headers += [*_HEADERS, *request_ids.header(), (b"content-length", b"%d" % len(payload))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
 
@@ -360,6 +366,14 @@ def check_in_batch(statement: Statement) -> None:
         raise refused(Refused("a schema change cannot be undone: send it as a request of its own", UNSUPPORTED))
     if statement.asks_server:
         raise refused(Refused("beside writes only tables can be read: send it as a request of its own", UNSUPPORTED))
+
+
+def _tell_failure(scope: Scope, error: QueryError) -> None:
+    """An error has an identity in any case, by which a client can ask what it was; and is logged where it is not the client's."""
+    if not request_ids.current():
+        request_ids.take(b"")
+    if error.status >= request_ids.FAILED:
+        log.warning("%s %s: %d: %s", scope["method"], scope["path"], error.status, error.message)
 
 
 def _error_headers(error: QueryError) -> list[tuple[bytes, bytes]]:

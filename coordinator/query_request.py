@@ -5,6 +5,7 @@ from typing import Annotated, Any, NamedTuple
 
 import errors
 import msgspec
+import request_ids
 import row_lines
 from access import Role, Tokens
 from errors import QueryError
@@ -37,11 +38,14 @@ PLAIN_HEAD = RequestHead()
 
 
 def head_of(headers: Sequence[tuple[bytes, bytes]], tokens: Tokens | None = None) -> RequestHead:
-    """Raises QueryError."""
+    """Takes the identity that the client gave. Raises QueryError."""
     head = PLAIN_HEAD
+    request_ids.forget()
     for name, value in headers:
         if name == b"idempotency-key":
             head = head._replace(key=check_key(value.decode("latin-1")))
+        elif name == request_ids.HEADER:
+            request_ids.take(value)
         elif name == b"accept" and row_lines.are_wanted(value):
             head = head._replace(as_lines=True)
     return head if tokens is None else head._replace(role=_role_in(headers, tokens))

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
+import request_ids
 from client_watch import ClientGone
 from node_reading import stream_error
 from query_answers import seen_at
@@ -57,7 +58,7 @@ class RowLines:
             self._result.close()
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *request_ids.header()]})
         columns = self._result.columns
         head = {"success": True, **seen_at(self._leave), "columns": described(columns)}
         await _send_lines(send, [{"result": head}])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import service_log
 from access import access_from_environment
 from api_docs import serve_docs
 from collector import Collector
@@ -141,6 +142,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         journal.close()
 
 
+service_log.set_up("metrics-collector")
 app = GuardedApi(
     service_rules(access_from_environment("metrics-collector", "SERVICE_TOKEN").tokens, MetricsRefusal),
     title="Metrics collector",

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 
 import httpx
+import request_ids
 from access import bearer
 from metrics_contract import ClusterMetrics
 from pydantic import SecretStr, ValidationError
@@ -56,6 +57,7 @@ class MetricsClient:
             trust_env=False,
             verify=ssl.create_default_context(),
             headers=bearer(token),
+            event_hooks={"request": [request_ids.sign]},
             limits=httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY_S),
         )
 

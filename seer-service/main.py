@@ -13,6 +13,7 @@ from typing import Annotated
 import crash_point
 import httpx
 import seer_points as points
+import service_log
 from access import OFF, Access, access_from_environment
 from api_docs import serve_docs
 from crash_point import ConnectionCut
@@ -206,5 +207,6 @@ def create_app(
     return app
 
 
+service_log.set_up("seer-service")
 crash_point.arm(points.POINTS, os.environ)
 app = create_app(SeerSettings(), access=access_from_environment("seer-service", "SERVICE_TOKEN"))

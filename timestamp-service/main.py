@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import crash_point
+import service_log
 import timestamp_points as points
 from access import access_from_environment
 from api_docs import serve_docs
@@ -98,6 +99,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         file.close()
 
 
+service_log.set_up("timestamp-service")
 app = GuardedApi(
     service_rules(access_from_environment("timestamp-service", "SERVICE_TOKEN").tokens, TimestampRefusal),
     title="Timestamp service",

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 
 import httpx
+import request_ids
 from access import bearer
 from cabinet_contract import QuorumAnswer
 from pydantic import SecretStr, ValidationError
@@ -22,7 +23,11 @@ ASK_AGAIN_S = 0.5
 
 def _client(timeout_s: float, token: SecretStr | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        timeout=timeout_s, trust_env=False, verify=ssl.create_default_context(), headers=bearer(token)
+        timeout=timeout_s,
+        trust_env=False,
+        verify=ssl.create_default_context(),
+        headers=bearer(token),
+        event_hooks={"request": [request_ids.sign]},
     )
 
 

@@ -1,0 +1,66 @@
+"""What a service says to whoever runs it: a line an event on stderr, with the request that it is about.
+
+Settings: LOG_LEVEL (INFO), LOG_FORMAT: `text` for people, `json` for what collects logs.
+
+The other services use the same file, and their images copy it.
+"""
+
+import json
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+
+import request_ids
+
+NOISY = ("httpx", "asyncmy")
+"""A line a call, or one for every connection that is refused: more than all the rest, and it says less."""
+UVICORN = ("uvicorn", "uvicorn.error")
+
+
+def set_up(service: str) -> None:
+    """Once, before anything is logged. Whoever embeds the service and has a log of its own keeps it."""
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    root = logging.getLogger()
+    if root.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(service) if os.environ.get("LOG_FORMAT") == "json" else TextLines())
+    root.addHandler(handler)
+    root.setLevel(os.environ.get("LOG_LEVEL", "INFO").upper())
+    for name in UVICORN:
+        uvicorn = logging.getLogger(name)
+        uvicorn.handlers.clear()
+        uvicorn.propagate = True
+
+
+class TextLines(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
+        name = request_ids.current()
+        return super().formatMessage(record) + (f" [request {name}]" if name else "")
+
+
+class JsonLines(logging.Formatter):
+    """An object a line: time (ISO, UTC), level, service, logger, message, and request_id and exception where there are any."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "service": self._service,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if name := request_ids.current():
+            told["request_id"] = name
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return json.dumps(told, ensure_ascii=False)
