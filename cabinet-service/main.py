@@ -78,6 +78,7 @@ router = APIRouter()
     summary="Select a quorum",
     responses={
         400: {"model": CabinetError, "description": "The body is not text"},
+        413: {"model": CabinetError, "description": "The body is too large"},
         422: {"model": CabinetError, "description": "Not a question that is answered here; the message says what is"},
         503: {
             "model": QuorumRefusal | CabinetError,

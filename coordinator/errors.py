@@ -147,6 +147,12 @@ def unavailable(reason: str, committed: Committed, errno: int | None = None, sql
     )
 
 
+def unforeseen() -> QueryError:
+    """A fault of ours. Nobody can tell how far the request had come."""
+    reason = "the coordinator met something that it does not foresee, and has written it to its log"
+    return QueryError(500, "unforeseen", f"{reason}; {LOOK}", committed="unknown", hint=LOOK)
+
+
 def overloaded(reason: str) -> QueryError:
     """There is no room for the request."""
     hint = "nothing was changed: send it again in a moment, and fewer at once"

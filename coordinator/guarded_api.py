@@ -16,11 +16,14 @@ from access import Role, Tokens
 from fastapi import FastAPI
 from pydantic import BaseModel
 from request_ids import RequestIds
-from security_headers import App, Receive, Scope, SecurityHeaders, Send
+from security_headers import App, Message, Receive, Scope, SecurityHeaders, Send
+from starlette.exceptions import HTTPException
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json", *(f"/docs/{name}" for name in api_docs.FILES)})
 UNAUTHENTICATED = (b"www-authenticate", b"Bearer")
 """RFC 6750, section 3: of every 401."""
+BODY_BYTES_MAX = 1 << 20
+BODY_TOO_LARGE = 413
 NO_TOKEN = "send a token that this service knows: Authorization: Bearer TOKEN"
 
 
@@ -70,6 +73,27 @@ class Guard:
         await send({"type": "http.response.body", "body": body})
 
 
+class BoundedBody:
+    """A pure ASGI wrapper: whoever reads a body that is too large gets an HTTPException, which the service says in its own shape.
+    (The hot routes read their bodies themselves, and have bounds of their own.)"""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > BODY_BYTES_MAX:
+                raise HTTPException(BODY_TOO_LARGE, f"the request is larger than {BODY_BYTES_MAX} bytes")
+            return message
+
+        await self._app(scope, counted, send)
+
+
 class GuardedApi(FastAPI):
     """Every answer has the security headers, those too that FastAPI makes itself when a route fails."""
 
@@ -80,7 +104,7 @@ class GuardedApi(FastAPI):
             self.add_middleware(Guard, tokens=rules.tokens, rules=rules)
 
     def build_middleware_stack(self) -> App:
-        return RequestIds(SecurityHeaders(super().build_middleware_stack()), OPEN_PATHS)
+        return RequestIds(SecurityHeaders(BoundedBody(super().build_middleware_stack())), OPEN_PATHS)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

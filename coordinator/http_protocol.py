@@ -12,14 +12,17 @@ minute (Slowloris) would hold a thousand connections.
 import asyncio
 from typing import Any
 
+import msgspec
+from errors import bad_request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 ARRIVAL_S = 30.0
 """From a request's first byte (or from the connection's beginning) to its last one."""
 HEAD_BYTES_MAX = 64 << 10
+_REFUSAL = msgspec.json.encode(bad_request(431, f"the head of a request is larger than {HEAD_BYTES_MAX} bytes").body())
 TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 35\r\n"
-    b"connection: close\r\n\r\nThe head of a request is too large."
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+    b"connection: close\r\n\r\n%b" % (len(_REFUSAL), _REFUSAL)
 )
 
 

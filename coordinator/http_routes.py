@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import crash_point
+import errors
 import msgspec
 import route_answers as told
 import status_view
@@ -18,7 +19,7 @@ from exactly_once import KEY_BYTES_MAX
 from fastapi import FastAPI, Header, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from guarded_api import GuardedApi, Rules
+from guarded_api import BODY_TOO_LARGE, GuardedApi, Rules
 from query_contract import (
     TIMESTAMP_MAX,
     BatchAnswer,
@@ -176,7 +177,7 @@ def create_api(
         summary="Switch over",
         response_model=SwitchoverAnswer,
         responses=told.responses(
-            {200: told.SWITCHED, 409: told.NOT_SWITCHED | {"model": SwitchoverAnswer}}, 400, 422, 503
+            {200: told.SWITCHED, 409: told.NOT_SWITCHED | {"model": SwitchoverAnswer}}, 400, 413, 422, 503
         ),
     )
     async def switchover(request: SwitchoverRequest) -> JSONResponse:
@@ -206,7 +207,7 @@ def create_api(
                 202: told.COMPARING | {"model": VerifyAnswer},
                 409: told.ALREADY_COMPARING | {"model": VerifyAnswer},
             },
-            *(400, 422, 503),
+            *(400, 413, 422, 503),
         ),
     )
     async def verify(request: VerifyRequest | None = None) -> JSONResponse:
@@ -246,10 +247,17 @@ def create_api(
         if error.status_code in (404, 405):
             message = f"{request.method} {request.url.path} is not offered; GET /docs lists what is"
             body = QueryError(error.status_code, "no_such_route", message).body()
+        elif error.status_code == BODY_TOO_LARGE:
+            body = bad_request(BODY_TOO_LARGE, error.detail).body()
         else:
             body = bad_request(error.status_code, f"the body is not JSON: {error.detail}").body()
         headers = {"allow": methods_at(api, request.scope)} if error.status_code == 405 else {}
         return JSONResponse(body, status_code=error.status_code, headers=headers)
+
+    @api.exception_handler(Exception)
+    async def unforeseen(_: Request, __: Exception) -> JSONResponse:
+        error = errors.unforeseen()  # and the server logs what it was
+        return JSONResponse(error.body(), status_code=error.status)
 
     @api.exception_handler(ConnectionCut)
     async def no_answer(request: Request, _: Exception) -> Response:

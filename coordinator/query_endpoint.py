@@ -24,6 +24,7 @@ import request_ids
 from access import Role, Tokens
 from admission import Admission, Visit
 from client_watch import ClientGone, ClientWatch
+from crash_point import ConnectionCut
 from driver import Driver
 from errors import QueryError
 from exactly_once import DUPLICATE_ERRNO, ExactlyOnce, First, claim, digest_of
@@ -130,6 +131,13 @@ class QueryEndpoint:
             cut_off = errors.cut_off(False)
             status, headers, body = cut_off.status, _error_headers(cut_off), cut_off.body()
             _tell_failure(scope, cut_off)
+        except ConnectionCut:  # a test's crash point
+            raise
+        except Exception:  # the client is told in words, whatever it was
+            log.exception("%s %s failed in an unforeseen way", scope["method"], scope["path"])
+            unforeseen = errors.unforeseen()
+            status, headers, body = unforeseen.status, _error_headers(unforeseen), unforeseen.body()
+            _tell_failure(scope, unforeseen)
         payload = _encode(body)
         headers += [*_HEADERS, *request_ids.header(), (b"content-length", b"%d" % len(payload))]
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -42,6 +42,7 @@ _MEANINGS: dict[int, tuple[str, QueryError]] = {
         "More requests, or bytes of them, are under way than are held at once",
         errors.overloaded("1000 requests are under way, and no more are taken"),
     ),
+    500: ("A fault of the coordinator's, which it has logged", errors.unforeseen()),
     503: (
         "It cannot be done now, or nobody can tell whether it was done; or the coordinator is being stopped",
         errors.unavailable("no answer before the deadline", "unknown"),
@@ -59,8 +60,8 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds", "required": True, "sch
 
 
 def responses(own: Responses, *errors: int) -> Responses:
-    """What the OpenAPI says of a route's answers: its own ones, and errors with these statuses."""
-    return own | {status: _refusal(status) for status in errors}
+    """What the OpenAPI says of a route's answers: its own ones, and errors with these statuses, or with 500."""
+    return own | {status: _refusal(status) for status in (*errors, 500)}
 
 
 def _refusal(status: int) -> dict[str, Any]:

@@ -79,6 +79,7 @@ router = APIRouter()
     summary="Rank the candidates",
     responses={
         400: {"model": SeerError, "description": "The body is not text"},
+        413: {"model": SeerError, "description": "The body is too large"},
         422: {"model": SeerError, "description": "Not a question that is answered here; the message says what is"},
         503: {
             "model": LeaderRefusal | SeerError,

@@ -1,6 +1,6 @@
 """What Cabinet and SEER have in common over HTTP: their settings, their health, and a collector that tells nothing."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from types import ModuleType
 from typing import Any
@@ -104,3 +104,19 @@ def test_a_setting_out_of_range_is_refused_at_start(
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=name.lower()):
         load_service(adviser.folder)
+
+
+async def test_a_body_that_is_too_large_is_not_held(adviser: Adviser, service: Service) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 16 << 20:
+            sent += 1 << 16
+            yield b" " * (1 << 16)
+
+    async with service(answering(ALL_WELL)) as client:
+        response = await client.post(adviser.question, content=endless())
+    assert response.status_code == 413
+    assert "larger than 1048576 bytes" in adviser.error.model_validate_json(response.content).message
+    assert sent < 2 << 20

@@ -11,6 +11,7 @@ from typing import Any
 import composition
 import httpx
 import pytest
+import status_view
 from coordinator_in_process import NAMES, STATE_S, InProcessCluster, Load, until_ready, until_status
 from pydantic import BaseModel
 from query_contract import (
@@ -598,6 +599,22 @@ async def test_readiness_does_not_waver_while_the_timestamp_servers_do_not_answe
         assert set(seen) == {503}
 
 
+@pytest.mark.parametrize("path", ["/switchover", "/verify"])
+async def test_no_route_holds_a_body_that_is_too_large(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.post(path, content=b" " * (2 << 20), headers={"content-type": "application/json"})
+    assert error_in(response) == (413, "bad_request", False, None, None)
+
+
+async def test_a_fault_of_a_route_is_told_in_the_shape_of_all_errors(
+    cluster: InProcessCluster, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_view, "status", None)
+    transport = httpx.ASGITransport(client._transport.app, raise_app_exceptions=False)  # type: ignore[attr-defined]  # its own
+    async with httpx.AsyncClient(transport=transport, base_url="http://coordinator") as other:
+        response = await other.get("/status")
+    assert error_in(response) == (500, "unforeseen", "unknown", None, None)
+
+
 async def test_a_coordinator_whose_protocol_is_stuck_is_not_healthy(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -663,7 +680,7 @@ async def test_openapi_describes_the_routes_and_all_answers_of_a_query(client: h
     responses = {status: each["content"]["application/json"]["schema"] for status, each in post["responses"].items()}
     answers = [each["$ref"].rpartition("/")[2] for each in responses.pop("200")["anyOf"]]
     assert answers == ["WriteAnswer", "ReadAnswer", "BatchAnswer", "ReadBatchAnswer"]
-    assert set(responses) == {"400", "401", "403", "409", "413", "422", "429", "503", "504"}
+    assert set(responses) == {"400", "401", "403", "409", "413", "422", "429", "500", "503", "504"}
     assert {schema["$ref"] for schema in responses.values()} == {"#/components/schemas/ErrorAnswer"}
     assert (await client.get("/docs")).status_code == 200
 

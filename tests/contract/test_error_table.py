@@ -114,6 +114,11 @@ async def without_a_master(cluster: InProcessCluster, client: httpx.AsyncClient)
     return await client.post("/query", json={"query": INSERT})
 
 
+def with_a_fault(cluster: InProcessCluster, client: httpx.AsyncClient) -> Awaitable[httpx.Response]:
+    cluster.reads.append(RuntimeError("nobody has thought of this"))
+    return client.post("/query", json={"query": SELECT})
+
+
 def with_a_commit_that_hangs(cluster: InProcessCluster, client: httpx.AsyncClient) -> Awaitable[httpx.Response]:
     cluster.nodes["mysql-master"].hangs_on = (CommitBatch,)
     return client.post("/query", json={"query": INSERT})
@@ -148,6 +153,7 @@ PRODUCED: dict[Row, Sent] = {
     Row(413, "refused", 1153, "08S01", False): posted(LARGE),
     Row(422, "bad_request", None, None, False): lambda _, client: client.post("/query", json={"sql": "SELECT 1"}),
     Row(429, "overloaded", None, None, False): crowded,
+    Row(500, "unforeseen", None, None, "unknown"): with_a_fault,
     Row(503, "unavailable", None, None, False): without_a_master,
     Row(503, "unavailable", None, None, "unknown"): with_a_commit_that_hangs,
     Row(503, "unavailable", 1205, "HY000", False): written(Disturbed(1205, "HY000", "Lock wait timeout exceeded")),

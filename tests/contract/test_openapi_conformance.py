@@ -30,6 +30,8 @@ NOT_BY_SHAPE = {
 }
 """Where more must be right than a schema can say: SQL, its values, names of nodes. And 5.0, which JSON Schema holds to be an
 integer: a timestamp server does not, because whoever writes numbers so rounds the great ones."""
+REFUSED = {"expected-statuses": ["400", "404", "405", "413", "415", "422"]}
+"""What a request that does not fit is answered with."""
 CONFIG = {
     "seed": 20251123,
     "generation": {
@@ -37,11 +39,14 @@ CONFIG = {
         "deterministic": True,
         "database": "none",
     },
-    "checks": {"positive_data_acceptance": {"expected-statuses": ACCEPTED}},
+    "checks": {"positive_data_acceptance": {"expected-statuses": ACCEPTED}, "negative_data_rejection": REFUSED},
     "operations": [
         {
             "include-name": name,
-            "checks": {"positive_data_acceptance": {"expected-statuses": ACCEPTED + statuses}},
+            "checks": {
+                "positive_data_acceptance": {"expected-statuses": ACCEPTED + statuses},
+                "negative_data_rejection": REFUSED,
+            },
         }
         for name, statuses in NOT_BY_SHAPE.items()
     ],
