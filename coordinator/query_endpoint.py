@@ -23,7 +23,7 @@ import msgspec
 import request_ids
 from access import Role, Tokens
 from admission import Admission, Visit
-from client_watch import ClientGone, ClientWatch
+from client_watch import ClientGone, ClientWatches
 from crash_point import ConnectionCut
 from driver import Driver
 from errors import QueryError
@@ -98,6 +98,7 @@ class QueryEndpoint:
         self._schema_changes = asyncio.Lock()
         self._once = once
         self._admission = admission
+        self._watches = ClientWatches()
         self._body_bytes_max = body_bytes_max
         self._statements_max = statements_max
         self._deadline_ns = deadline_ms * 1_000_000
@@ -112,10 +113,10 @@ class QueryEndpoint:
                 if scope["path"] == EXPLAIN_PATH:
                     answer: Answer | RowLines = await self.explain(data)
                 else:
-                    answer = await self.answer(data, head, ClientWatch(receive))
+                    answer = await self.answer(data, head, self._watches.around(receive))
                 if isinstance(answer, RowLines):
                     give_up_at = asyncio.get_running_loop().time() + self._stream_timeout_s
-                    with ClientWatch(receive):
+                    with self._watches.around(receive):
                         await answer.send(send, give_up_at)
                     return
             status, headers, body = 200, [], answer

@@ -35,6 +35,8 @@ class RequestHead(NamedTuple):
 
 
 PLAIN_HEAD = RequestHead()
+ANYTHING = b"*/*"
+"""What most clients accept, and need not be looked at."""
 
 
 def head_of(headers: Sequence[tuple[bytes, bytes]], tokens: Tokens | None = None) -> RequestHead:
@@ -46,7 +48,7 @@ def head_of(headers: Sequence[tuple[bytes, bytes]], tokens: Tokens | None = None
             head = head._replace(key=check_key(value.decode("latin-1")))
         elif name == request_ids.HEADER:
             request_ids.take(value)
-        elif name == b"accept" and row_lines.are_wanted(value):
+        elif name == b"accept" and value != ANYTHING and row_lines.are_wanted(value):
             head = head._replace(as_lines=True)
     return head if tokens is None else head._replace(role=_role_in(headers, tokens))
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from access import Access, Role, Tokens
+from adviser import AdviserSettings
 from api_docs import CACHE, POLICY
 from cabinet_contract import CabinetError
 from coordinator_in_process import InProcessCluster
@@ -252,7 +253,10 @@ def service(
         main.app.state.make_probe = lambda settings, address: NoProbe()
         main.app.state.transport = httpx.MockTransport(collector)
         transport = httpx.ASGITransport(main.app, raise_app_exceptions=False)
-        async with main.lifespan(main.app), httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        async with (
+            main.app.router.lifespan_context(main.app),
+            httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+        ):
             yield client
 
     return run
@@ -359,7 +363,7 @@ async def test_an_answer_that_fastapi_makes_for_a_route_that_failed_has_them_too
     load_service: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main = load_service("cabinet-service")
-    app = main.create_app(main.CabinetSettings(), access=Access(Tokens([(Role.ADMIN, SecretStr(SERVICE_TOKEN))]), None))
+    app = main.create_app(AdviserSettings(), access=Access(Tokens([(Role.ADMIN, SecretStr(SERVICE_TOKEN))]), None))
 
     async def fails() -> None:
         raise RuntimeError("unforeseen")

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from adviser import AdviserSettings
 from cabinet_contract import CabinetError, CabinetHealth
 from seer_contract import SeerError, SeerHealth
 from stand_in_collector import Collector, adviser_in_process, answering, frozen, metrics, node, refusing
@@ -17,12 +18,12 @@ ALL_WELL = metrics(node("mysql-master", is_master=True), *(node(f"replica-{k}") 
 
 class Cabinet:
     folder, question, body = "cabinet-service", "/select-quorum", {"operation": "write"}
-    error, health, settings = CabinetError, CabinetHealth, "CabinetSettings"
+    error, health = CabinetError, CabinetHealth
 
 
 class Seer:
     folder, question, body = "seer-service", "/elect-leader", dict[str, str]()
-    error, health, settings = SeerError, SeerHealth, "SeerSettings"
+    error, health = SeerError, SeerHealth
 
 
 Adviser = type[Cabinet] | type[Seer]
@@ -42,7 +43,7 @@ def service(adviser: Adviser, load_service: LoadService) -> Service:
     main = load_service(adviser.folder)
 
     def run(collector: Collector, **settings: Any) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        return adviser_in_process(main, getattr(main, adviser.settings)(**settings), collector)
+        return adviser_in_process(main, AdviserSettings(**settings), collector)
 
     return run
 

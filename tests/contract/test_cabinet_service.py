@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from adviser import AdviserSettings
 from cabinet_contract import CabinetError, QuorumAnswer, QuorumRefusal
 from metrics_contract import NodeMetrics
 from stand_in_collector import Collector, adviser_in_process, answering, dead, node
@@ -28,7 +29,7 @@ def main(load_service: Callable[[str], ModuleType]) -> ModuleType:
 
 
 def service(main: ModuleType, collector: Collector) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-    return adviser_in_process(main, main.CabinetSettings(), collector)
+    return adviser_in_process(main, AdviserSettings(), collector)
 
 
 async def test_the_readmes_question_gets_two_of_three_replicas_with_weights_and_a_reason(main: ModuleType) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from adviser import AdviserSettings
 from coordinator_in_process import InProcessCluster, Load, until_status
 from pydantic import SecretStr
 
@@ -100,10 +101,9 @@ async def test_an_adviser_passes_it_on_to_the_collector(
         names.append(request.headers["x-request-id"])
         return httpx.Response(503)
 
-    settings = main.CabinetSettings() if folder == "cabinet-service" else main.SeerSettings()
-    app = main.create_app(settings, transport=httpx.MockTransport(collector))
+    app = main.create_app(AdviserSettings(), transport=httpx.MockTransport(collector))
     async with (
-        main.lifespan(app),
+        app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
     ):
         response = await client.post(question, json=body, headers={"x-request-id": MINE})

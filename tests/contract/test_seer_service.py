@@ -6,6 +6,7 @@ from types import ModuleType
 
 import httpx
 import pytest
+from adviser import AdviserSettings
 from seer_contract import LeaderAnswer, LeaderRefusal, SeerError
 from stand_in_collector import Collector, adviser_in_process, answering, dead, metrics, node
 
@@ -20,7 +21,7 @@ def main(load_service: Callable[[str], ModuleType]) -> ModuleType:
 
 
 def service(main: ModuleType, collector: Collector) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-    return adviser_in_process(main, main.SeerSettings(), collector)
+    return adviser_in_process(main, AdviserSettings(), collector)
 
 
 async def test_the_readmes_question_gets_a_leader_with_three_scores_and_a_total_each(main: ModuleType) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from adviser import AdviserSettings
 from coordinator_in_process import NAMES, InProcessCluster, Load
 from crash_journal import ServerRun
 from node_metrics import NodeReading
@@ -72,8 +73,8 @@ class ServicesInProcess:
             "timestamp-1": lambda: self._timestamps(1),
             "timestamp-2": lambda: self._timestamps(2),
             "metrics-collector": self._collector,
-            "cabinet-service": lambda: self._adviser("cabinet-service", "CabinetSettings"),
-            "seer-service": lambda: self._adviser("seer-service", "SeerSettings"),
+            "cabinet-service": lambda: self._adviser("cabinet-service"),
+            "seer-service": lambda: self._adviser("seer-service"),
         }
         async with runs[name]() as client:
             yield client
@@ -100,9 +101,9 @@ class ServicesInProcess:
             yield client
 
     @asynccontextmanager
-    async def _adviser(self, folder: str, settings: str) -> AsyncIterator[httpx.AsyncClient]:
+    async def _adviser(self, folder: str) -> AsyncIterator[httpx.AsyncClient]:
         main = self._load(folder)
-        async with adviser_in_process(main, getattr(main, settings)(), TELLING) as client:
+        async with adviser_in_process(main, AdviserSettings(), TELLING) as client:
             yield client
 
 
@@ -113,7 +114,10 @@ def _healthy(_: object, __: NodeAddress) -> HealthyNode:
 @asynccontextmanager
 async def _served(main: Any) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=main.app)
-    async with main.lifespan(main.app), httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+    async with (
+        main.app.router.lifespan_context(main.app),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
         yield client
 
 

@@ -81,7 +81,7 @@ async def adviser_in_process(
     """Cabinet or SEER, by its `main`, with that collector behind it."""
     app = main.create_app(settings, httpx.MockTransport(collector))
     async with (
-        main.lifespan(app),
+        app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://adviser") as client,
     ):
         yield client
