@@ -25,7 +25,6 @@ from pydantic import BaseModel, Field, HttpUrl
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.exceptions import HTTPException
 
-
 Answers = dict[int | str, dict[str, Any]]
 """As FastAPI takes them: by status."""
 
