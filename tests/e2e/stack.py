@@ -139,6 +139,14 @@ class Stack:
         listed = self._client.api.containers(all=True, filters={"label": f"{_LABEL}.project={self.project}"})
         return {row["Labels"][f"{_LABEL}.service"]: row for row in listed}
 
+    def logs(self, label: str) -> str:
+        """What all containers with this label have said, those too that have ended."""
+        told = ""
+        for container in self._client.containers.list(all=True, filters={"label": label}):
+            with contextlib.suppress(docker.errors.NotFound):  # removed meanwhile
+                told += container.logs().decode(errors="replace")
+        return told
+
     def state(self, name: str) -> dict[str, Any]:
         state: dict[str, Any] = self.container(name).attrs["State"]
         return state

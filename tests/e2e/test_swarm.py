@@ -125,6 +125,18 @@ def rows() -> int:
     return count
 
 
+def test_a_swarm_publishes_at_all_addresses_so_nothing_starts_there_without_tokens(swarm: Stack) -> None:
+    deploy(swarm.beside({"ACCESS_OPEN": ""}))
+    deadline_s = time.monotonic() + SERVES_S
+    for service in ("coordinator", "seer-service"):
+        label = f"com.docker.swarm.service.name={NAME}_{service}"
+        while "it is published at all addresses of a swarm" not in (told := swarm.logs(label)):
+            assert time.monotonic() < deadline_s, told
+            time.sleep(0.2)  # the swarm tells nobody: asked again
+    assert ask("GET", "/health") is None
+    remove_stack(swarm)
+
+
 async def test_a_stack_outlives_its_master_and_being_removed_and_deployed_again(swarm: Stack) -> None:
     deploy(swarm)
     assert len(names(swarm, "stack", "services", "--quiet", NAME)) == len(MEMBERS)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -74,8 +74,9 @@ class Services:
             time.sleep(0.02)  # a starting process tells nobody: asked again
 
 
-def make_certificates(folder: Path) -> dict[str, str]:
-    """A CA's certificate (ca.crt), one that it signed for this machine's loopback (server.crt) and its key; as settings."""
+def make_certificates(folder: Path, names: Sequence[str] = (), address: str = "127.0.0.1") -> dict[str, str]:
+    """A CA's certificate (ca.crt), one that it signed for localhost, the address and the names (server.crt), and its key; as
+    settings."""
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     ca_name = _named("the test's CA")
     ca = (
@@ -84,7 +85,7 @@ def make_certificates(folder: Path) -> dict[str, str]:
         .add_extension(SIGNS_CERTIFICATES, critical=True)
         .sign(ca_key, hashes.SHA256())
     )
-    where = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    where = [*map(x509.DNSName, ("localhost", *names)), x509.IPAddress(ipaddress.ip_address(address))]
     server = (
         _certificate(_named("a service"), ca_name, key.public_key())
         .add_extension(x509.SubjectAlternativeName(where), critical=False)
