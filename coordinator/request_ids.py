@@ -13,9 +13,10 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
+if TYPE_CHECKING:
+    import httpx  # not every service has it: some call nobody
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -66,7 +67,7 @@ def header() -> list[tuple[bytes, bytes]]:
     return [(HEADER, name.encode())] if name else []
 
 
-async def sign(request: httpx.Request) -> None:
+async def sign(request: "httpx.Request") -> None:
     """A hook of httpx: a call to another service says for which request it is."""
     request.headers.setdefault("x-request-id", current() or new())
 
