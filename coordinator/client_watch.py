@@ -19,6 +19,10 @@ class ClientGone(Exception):
     """Nobody is there to be answered."""
 
 
+class ClientTooSlow(Exception):
+    """It is there, and does not take its answer."""
+
+
 class ClientWatches:
     """The work that is under way."""
 

@@ -23,7 +23,7 @@ import msgspec
 import request_ids
 from access import Role, Tokens
 from admission import Admission, Visit
-from client_watch import ClientGone, ClientWatches
+from client_watch import ClientGone, ClientTooSlow, ClientWatches
 from crash_point import ConnectionCut
 from driver import Driver
 from errors import QueryError
@@ -121,7 +121,9 @@ class QueryEndpoint:
                     return
             status, headers, body = 200, [], answer
         except ClientGone:
-            # by its own will, or it takes nothing: what is left of its answer goes nowhere
+            return
+        except ClientTooSlow:
+            # what is left of its answer would wait in our memory for as long as it likes
             crash_point.hang_up(scope["client"])
             return
         except QueryError as error:

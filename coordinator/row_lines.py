@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import request_ids
-from client_watch import ClientGone
+from client_watch import ClientTooSlow
 from node_reading import stream_error
 from query_answers import seen_at
 from result_rows import RowFormat, described, written
@@ -48,12 +48,12 @@ class RowLines:
         self._form = form
 
     async def send(self, send: Send, give_up_at: float) -> None:
-        """To its end. `give_up_at`: how long the client may take, by the event loop's clock. Raises ClientGone."""
+        """To its end. `give_up_at`: how long the client may take, by the event loop's clock. Raises ClientTooSlow."""
         try:
             async with asyncio.timeout_at(give_up_at):
                 await self._send(send)
         except TimeoutError as error:
-            raise ClientGone from error
+            raise ClientTooSlow from error
         finally:
             self._result.close()
 

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
+import crash_point
 import pytest
 from admission import Admission
 from driver import Driver
@@ -117,6 +118,7 @@ class StubReader:
         """What a read waits for."""
         self.begun = asyncio.Event()
         self.given_up = 0
+        self.streams: list[StubStream] = []
 
     async def read(self, texts: Sequence[str], leave_ns: int) -> list[StatementResult]:
         self.begun.set()
@@ -137,7 +139,8 @@ class StubReader:
         return results
 
     async def open_stream(self, text: str, leave_ns: int) -> "StubStream":
-        return StubStream((await self.read([text], leave_ns))[0], self.breaks_off)
+        self.streams.append(StubStream((await self.read([text], leave_ns))[0], self.breaks_off))
+        return self.streams[-1]
 
 
 class StubStream:
@@ -147,6 +150,7 @@ class StubStream:
         self.columns = result.columns
         self._rows = list(result.rows)
         self._breaks_off = breaks_off
+        self.is_closed = False
 
     async def rows(self) -> list[tuple[Any, ...]]:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
@@ -156,7 +160,7 @@ class StubStream:
         return part
 
     def close(self) -> None:
-        return
+        self.is_closed = True
 
 
 def endpoint_of(
@@ -360,6 +364,32 @@ async def test_a_client_that_leaves_ends_its_read() -> None:
         await asked
     assert reader.given_up == 1
     assert room.requests == 0
+
+
+async def test_a_client_that_takes_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[object] = []
+    monkeypatch.setattr(crash_point, "hang_up", cut.append)
+    request = {"type": "http.request", "body": query_body("SELECT a FROM t")}
+    taken: list[str] = []
+    stays = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if taken:
+            await stays.wait()
+        return request
+
+    async def send(message: Any) -> None:
+        taken.append(message["type"])
+        if len(taken) > 2:
+            await stays.wait()
+
+    peer, headers = ("127.0.0.1", 1), [(b"accept", LINES.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/query", "headers": headers, "client": peer}
+    reader = StubReader(one_row(a=(LONGLONG, 1)))
+    async with asyncio.timeout(5):
+        await endpoint_of(StubDriver(), reader)(scope, receive, send)
+    assert cut == [peer]
+    assert reader.streams[0].is_closed
 
 
 # ------------------------------------------------------------------------------------------ requests
