@@ -22,6 +22,8 @@ from starlette.exceptions import HTTPException
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json", *(f"/docs/{name}" for name in api_docs.FILES)})
 UNAUTHENTICATED = (b"www-authenticate", b"Bearer")
 """RFC 6750, section 3: of every 401."""
+VERSION = "0.1.0"
+"""Of the project, and so of every service."""
 BODY_BYTES_MAX = 1 << 20
 BODY_TOO_LARGE = 413
 NO_TOKEN = "send a token that this service knows: Authorization: Bearer TOKEN"
@@ -98,7 +100,8 @@ class GuardedApi(FastAPI):
     """Every answer has the security headers, those too that FastAPI makes itself when a route fails."""
 
     def __init__(self, rules: Rules, **settings: Any) -> None:
-        super().__init__(**settings)
+        # its /docs is api_docs.py's
+        super().__init__(version=VERSION, docs_url=None, redoc_url=None, **settings)
         self._rules = rules
         if rules.tokens is not None:
             self.add_middleware(Guard, tokens=rules.tokens, rules=rules)

@@ -84,9 +84,6 @@ def create_api(
         title="Distributed MySQL coordinator",
         description=description,
         lifespan=lifespan,
-        version="0.1.0",
-        docs_url=None,
-        redoc_url=None,
     )
 
     @api.post(

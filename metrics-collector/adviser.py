@@ -130,10 +130,7 @@ def adviser_app(
         service_rules(access.tokens, adviser.error),
         title=adviser.title,
         description=adviser.description,
-        version="0.1.0",
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
     )
     app.add_middleware(Draining, refusal=adviser.error(message=adviser.stopping).model_dump_json().encode())
     app.state.settings = settings

@@ -147,10 +147,7 @@ app = GuardedApi(
     service_rules(access_from_environment("metrics-collector", "SERVICE_TOKEN").tokens, MetricsRefusal),
     title="Metrics collector",
     description="Latency, lag, uptime and restarts of each node, as last measured.",
-    version="0.1.0",
     lifespan=lifespan,
-    docs_url=None,
-    redoc_url=None,
 )
 app.add_middleware(Draining, refusal=MetricsRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()

@@ -104,10 +104,7 @@ app = GuardedApi(
     service_rules(access_from_environment("timestamp-service", "SERVICE_TOKEN").tokens, TimestampRefusal),
     title="Timestamp service",
     description="Numbers that are never handed out twice: server 1 has the odd ones, server 2 the even ones.",
-    version="0.1.0",
     lifespan=lifespan,
-    docs_url=None,
-    redoc_url=None,
 )
 app.add_middleware(Draining, refusal=TimestampRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
