@@ -140,9 +140,9 @@ class Cluster(ClusterProcesses):
             self._terminate([running[name] for name in names if name in running])
         # if the cache is in use, whoever uses it is alive and looks after it
         with (
-            contextlib.suppress(CannotRun),
+            contextlib.suppress(CannotRun),  # the cache is in use
             locked(CACHE / "lock", self._progress, wait_s=0),
-        ):  # it is in use: see above
+        ):
             mysql_server.end_orphans(CACHE)
         while left := [process for process in self._found() if not local_process.is_gone(process)]:
             local_process.terminate(left, STOP_S["service"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import request_ids
 from adviser import AdviserSettings
 from coordinator_in_process import InProcessCluster, Load, until_status
 from pydantic import SecretStr
@@ -62,8 +63,12 @@ async def test_what_fails_is_logged_with_its_identity_and_what_is_the_clients_fa
 ) -> None:
     cluster = InProcessCluster(load_service, monkeypatch)
     seen: list[str] = []
-    caplog.handler.addFilter(lambda record: seen.append(current()) or True)  # type: ignore[func-returns-value]  # append
-    current: Callable[[], str] = load_request_ids()
+
+    def note_identity(_: logging.LogRecord) -> bool:
+        seen.append(request_ids.current())
+        return True
+
+    caplog.handler.addFilter(note_identity)
     async with cluster.run(wait=False, REQUEST_DEADLINE_MS="150") as client:
         await until_status(client, lambda status: status["current_master"] is not None)
         for name in ("mysql-master", "replica-1"):
@@ -79,12 +84,6 @@ async def test_what_fails_is_logged_with_its_identity_and_what_is_the_clients_fa
     assert len(told) == 1
     assert not any("400" in text or "/ready" in text for text in records)
     assert MINE in seen
-
-
-def load_request_ids() -> Callable[[], str]:
-    import request_ids  # the module that the services share
-
-    return request_ids.current
 
 
 @pytest.mark.parametrize(

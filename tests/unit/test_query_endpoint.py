@@ -123,8 +123,9 @@ class StubReader:
     async def read(self, texts: Sequence[str], leave_ns: int) -> list[StatementResult]:
         self.begun.set()
         try:
-            # a turn of the loop, as the real one takes
-            await (self.goes_on.wait() if self.goes_on is not None else asyncio.sleep(0))
+            await asyncio.sleep(0)  # a turn of the loop, as the real one takes
+            if self.goes_on is not None:
+                await self.goes_on.wait()
         except asyncio.CancelledError:
             self.given_up += 1
             raise
