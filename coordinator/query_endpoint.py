@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import crash_point
@@ -69,7 +70,8 @@ QUERY_PATHS = ("/query", EXPLAIN_PATH)
 
 log = logging.getLogger("coordinator")
 
-UNWATCHED: AbstractContextManager[None] = nullcontext()
+Watch = Callable[[], AbstractContextManager[None]]
+"""Makes what stands around a read."""
 _HEADERS = ((b"content-type", b"application/json"), *SECURITY_HEADERS)
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -113,7 +115,7 @@ class QueryEndpoint:
                 if scope["path"] == EXPLAIN_PATH:
                     answer: Answer | RowLines = await self.explain(data)
                 else:
-                    answer = await self.answer(data, head, self._watches.around(receive))
+                    answer = await self.answer(data, head, partial(self._watches.around, receive))
                 if isinstance(answer, RowLines):
                     give_up_at = asyncio.get_running_loop().time() + self._stream_timeout_s
                     with self._watches.around(receive):
@@ -164,7 +166,7 @@ class QueryEndpoint:
                 return body
 
     async def answer(
-        self, data: bytes, head: RequestHead = PLAIN_HEAD, watch: AbstractContextManager[None] = UNWATCHED
+        self, data: bytes, head: RequestHead = PLAIN_HEAD, watch: Watch = nullcontext
     ) -> Answer | RowLines:
         """The body of a successful answer, or one that sends itself. `watch`: around reads. Raises QueryError."""
         body = body_of(data)
@@ -175,7 +177,7 @@ class QueryEndpoint:
         statement, need = await self._parse(await bound(body.query, body.params)), need_of(body)
         if statement.kind is Kind.READ:
             deadline_ns = time.monotonic_ns() + self._deadline_ns
-            with watch:
+            with watch():
                 if head.as_lines:
                     leave, stream = await self._reading.open_stream(statement.text, need, deadline_ns)
                     return RowLines(leave, stream, form)
@@ -226,7 +228,7 @@ class QueryEndpoint:
         need: ReadNeed,
         form: RowFormat,
         head: RequestHead,
-        watch: AbstractContextManager[None],
+        watch: Watch,
     ) -> Answer:
         if not 0 < len(asked) <= self._statements_max:
             raise errors.bad_request(
@@ -239,7 +241,7 @@ class QueryEndpoint:
             await pace.pause()
         expected = [each.expected_rows for each in asked]
         if all(statement.kind is Kind.READ for statement in statements):
-            with watch:
+            with watch():
                 leave, results = await self._read_batch(statements, expected, need)
             return read_batch_answer(results, leave, form)
         check_may_write(head.role)

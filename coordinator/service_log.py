@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 
 import request_ids
@@ -16,6 +17,8 @@ import request_ids
 NOISY = ("httpx", "asyncmy")
 """A line a call, or one for every connection that is refused: more than all the rest, and it says less."""
 UVICORN = ("uvicorn", "uvicorn.error")
+ALIKE_MAX = 20
+"""Lines a second that differ in their values only: without a quorum every request of every client is one."""
 
 
 def set_up(service: str) -> None:
@@ -27,12 +30,38 @@ def set_up(service: str) -> None:
         return
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(service) if os.environ.get("LOG_FORMAT") == "json" else TextLines())
+    handler.addFilter(Flood())
     root.addHandler(handler)
     root.setLevel(os.environ.get("LOG_LEVEL", "INFO").upper())
     for name in UVICORN:
         uvicorn = logging.getLogger(name)
         uvicorn.handlers.clear()
         uvicorn.propagate = True
+
+
+class Flood(logging.Filter):
+    """Of lines that are alike, so many a second; the next one behind them says how many were left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = 0
+        self._written: Counter[tuple[str, str]] = Counter()
+        """In this second."""
+        self._left_out: Counter[tuple[str, str]] = Counter()
+        """Which no line has told of."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if int(record.created) != self._second:
+            self._second = int(record.created)
+            self._written.clear()
+        kind = record.name, str(record.msg)
+        if self._written[kind] == ALIKE_MAX:
+            self._left_out[kind] += 1
+            return False
+        self._written[kind] += 1
+        if left_out := self._left_out.pop(kind, 0):
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} like it before)", None
+        return True
 
 
 class TextLines(logging.Formatter):

@@ -271,12 +271,13 @@ class MySQLNode:
         try:
             await self._writer.run(storing.statements, self._timeouts.store_s, results)
         except ServerError as error:
-            if error.errno == node_sql.GUARD_FAILED_ERRNO and error.place == GUARD_PLACE:
+            a_guard_failed = error.errno == node_sql.GUARD_FAILED_ERRNO
+            if a_guard_failed and error.place == GUARD_PLACE:
                 return await self._misplaced(error)
             await self._writer.run(["ROLLBACK"], self._timeouts.store_s)
             if storing.merges:
                 return await self._store(effect, node_sql.store_rows(effect, merged=False))
-            if error.place == storing.rows_guard:
+            if a_guard_failed and error.place == storing.rows_guard:
                 return difference(storing, results)
             if error.place in storing.expected and error.errno not in DISTURBANCES:
                 reason = f"{storing.statements[error.place][:200]} failed here only: {error}"

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pymysql
 from free_ports import free_ports
 from local_mysqld import local_mysqld
 from loop_disk import LoopDisk
+from root_connection import connect_as_root
 
 from cluster_layout import NODES, ROOT
 from local_process import mysql_answers
@@ -77,7 +77,7 @@ class BareMySQL:
     @contextlib.contextmanager
     def connected(self) -> Iterator[Any]:
         """A cursor of root's, every statement its own transaction."""
-        connection = pymysql.connect(unix_socket=str(self._files.socket), user="root", autocommit=True)
+        connection = connect_as_root(self._files.socket)
         try:
             with connection.cursor() as cursor:
                 yield cursor

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-import pymysql
 import pytest
 from equal_nodes import wait_until_equal
 from fault_cluster import FaultCluster, fault_cluster
 from recording_client import Connection
+from root_connection import connect_as_root
 
 CLIENTS = 4
 REFUSAL_S = 60.0
@@ -102,7 +102,7 @@ def make_the_redo_log_go_round(cluster: FaultCluster, node: str) -> None:
 
 def give_the_log_room(cluster: FaultCluster, node: str) -> None:
     """As truncation leaves it: free pages within its file. Its oldest row is made large for a moment, and never committed."""
-    connection = pymysql.connect(unix_socket=str(cluster.handle.node(node).socket), user="root", autocommit=False)
+    connection = connect_as_root(cluster.handle.node(node).socket, autocommit=False)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE _replication.log SET payload = REPEAT('x', 8000000) ORDER BY last_timestamp LIMIT 1")
     connection.rollback()

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pymysql
 from free_ports import free_port_offset
+from root_connection import connect_as_root
 
 from cluster_layout import BY_NAME, HOST, MEMBERS, NODES, ROOT
 from local_process import find_processes
@@ -139,7 +139,7 @@ class ClusterHandle:
 
     def rows_on(self, node: str, sql: str) -> list[tuple[Any, ...]]:
         """Run SQL on one node itself, as MySQL's root over its socket: past the coordinator."""
-        connection = pymysql.connect(unix_socket=str(self.node(node).socket), user="root", autocommit=True)
+        connection = connect_as_root(self.node(node).socket)
         try:
             with connection.cursor() as cursor:
                 cursor.execute(sql)

@@ -18,6 +18,7 @@ from typing import Any
 import pymysql
 from free_ports import free_ports
 from local_mysqld import local_mysqld
+from root_connection import connect_as_root
 
 from adapters.batch_execution import ReadLimits
 from adapters.mysql_node import MySQLNode, NodePasswords, NodeTimeouts
@@ -70,7 +71,7 @@ class OneMySQL:
             return list(cursor.fetchall())
 
     def connect_root(self) -> Any:
-        return pymysql.connect(unix_socket=str(self._files.socket), user="root", autocommit=True)
+        return connect_as_root(self._files.socket)
 
     def kill_connections(self, user: str = "coordinator") -> None:
         threads = self.root(f"SELECT id FROM information_schema.processlist WHERE user = '{user}'")

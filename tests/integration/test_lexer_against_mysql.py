@@ -26,6 +26,7 @@ from typing import Any
 import pymysql
 import pytest
 from pymysql.constants import CLIENT
+from root_connection import connect_as_root
 
 from statements import sql_rules
 from statements.query_parser import parse
@@ -89,9 +90,7 @@ def _connect(path: str, server: "subprocess.Popen[bytes]") -> Connection:
         if server.poll() is not None or time.monotonic() > deadline:
             pytest.fail(f"mysqld did not start (exit status {server.poll()})")
         time.sleep(0.05)  # a starting server tells nobody
-    opened = pymysql.connect(
-        unix_socket=path, user="root", charset="utf8mb4", autocommit=True, client_flag=CLIENT.MULTI_STATEMENTS
-    )
+    opened = connect_as_root(path, charset="utf8mb4", client_flag=CLIENT.MULTI_STATEMENTS)
     with opened.cursor() as cursor:
         cursor.execute("CREATE DATABASE scratch")
         cursor.execute("CREATE TABLE scratch.a (a INT PRIMARY KEY, b INT)")

@@ -366,6 +366,22 @@ async def test_a_node_that_diverged_by_its_rows_affected_has_not_applied_the_row
     assert server.root("SELECT applied_timestamp FROM _replication.meta") == [(0,)]
 
 
+async def test_a_log_that_takes_no_row_is_no_divergence_of_the_rows_that_were_applied(
+    node: MySQLNode, server: OneMySQL
+) -> None:
+    """The row's INSERT compares what was applied, too. Seen: a full disk there (1114) was taken for other rows."""
+    row = row_of(EMPTY_LOG_END, 1, Entry(2, insert("x"), 1, 1))
+    effect = store(1, "a", LOG_BEGIN, 0, append=[row], apply=[row])
+    with contextlib.closing(server.connect_root()) as other, other.cursor() as cursor:
+        other.begin()
+        cursor.execute("UPDATE _replication.log SET last_timestamp = 2")
+        failure = await failure_of(node, effect)
+        assert (failure.certainty, failure.reason[:4]) == (Certainty.NOT_APPLIED, "1205")
+        other.rollback()
+    assert contents(server) == [[], []]
+    assert await node.carry_out(effect) == RowsStored(row.position, row.last_timestamp)
+
+
 async def test_a_run_that_fails_on_a_replica_names_the_entry_that_did(node: MySQLNode, server: OneMySQL) -> None:
     server.root(f"INSERT INTO {DATABASE}.things (id, code) VALUES (50, 'two')")
     row_at = insert("").index("('")

@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pymysql
 import pytest
 from free_ports import free_ports
 from local_mysqld import local_mysqld
 from node_probe import MySqlNodeProbe, NodeAddress, ProbeAnswer, ProbeError
+from root_connection import connect_as_root
 from waiting import wait_until
 
 from local_process import LocalProcess, is_frozen
@@ -73,7 +73,7 @@ class MySqlServer:
         raise AssertionError(self._log.read_text())
 
     def root(self) -> Any:
-        return pymysql.connect(unix_socket=str(self.socket), user="root", autocommit=True)
+        return connect_as_root(self.socket)
 
     def run(self, *statements: str) -> None:
         with contextlib.closing(self.root()) as connection, connection.cursor() as cursor:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 import request_ids
-from service_log import JsonLines, TextLines
+from service_log import ALIKE_MAX, Flood, JsonLines, TextLines
 
 from cluster_layout import ROOT
 
@@ -71,3 +71,19 @@ def test_a_line_is_one_line(formatter: logging.Formatter) -> None:
 def test_without_a_request_there_is_no_identity() -> None:
     assert request_ids.current() == ""
     assert request_ids.header() == []
+
+
+def record_at(second: float, template: str, *values: object) -> logging.LogRecord:
+    record = logging.LogRecord("requests", logging.WARNING, "", 0, template, values, None)
+    record.created = second
+    return record
+
+
+def test_lines_that_are_alike_are_so_many_a_second_and_the_next_one_counts_the_rest() -> None:
+    flood, template = Flood(), "%s: %d%%"
+    kept = [flood.filter(record_at(7.5, template, "POST /query", number)) for number in range(ALIKE_MAX + 5)]
+    assert kept == [True] * ALIKE_MAX + [False] * 5
+    other, later, last = (record_at(7.9, "another"), record_at(8.0, template, "a", 1), record_at(8.1, template, "b", 2))
+    assert all(flood.filter(record) for record in (other, later, last))
+    shown = [record.getMessage() for record in (other, later, last)]
+    assert shown == ["another", "a: 1% (and 5 like it before)", "b: 2%"]
