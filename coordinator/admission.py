@@ -4,6 +4,7 @@ Who is turned away is told at once and has changed nothing; who is in is served,
 """
 
 import errors
+from traffic import UNKNOWN
 
 
 class Admission:
@@ -22,11 +23,13 @@ class Admission:
 class Visit:
     """One request's stay. Raises QueryError (429) where there is no room for it, or for its next bytes."""
 
-    __slots__ = ("_bytes", "_house")
+    __slots__ = ("_bytes", "_house", "kind")
 
     def __init__(self, house: Admission) -> None:
         self._house = house
         self._bytes = 0
+        self.kind = UNKNOWN
+        """What is asked, as soon as that is known."""
 
     def __enter__(self) -> "Visit":
         house = self._house
@@ -45,3 +48,7 @@ class Visit:
     def __exit__(self, *_: object) -> None:
         self._house.requests -= 1
         self._house.bytes -= self._bytes
+
+
+NOBODYS = Visit(Admission(0, 0))
+"""Of what is not asked over HTTP."""

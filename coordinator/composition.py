@@ -22,6 +22,7 @@ from node_reading import NodeReading
 from pydantic import SecretStr
 from query_contract import HealthAnswer
 from query_endpoint import QueryEndpoint
+from traffic import Traffic
 from verification_run import Pace
 from verifier import Verifier
 from verify_contract import VerifyAnswer
@@ -103,7 +104,10 @@ class Coordinator:
             milliseconds * 1_000_000
             for milliseconds in (settings.request_deadline_ms, settings.schema_change_deadline_ms)
         )
-        self.driver = Driver(self.replicator, dict(nodes), self.timestamps, deadline_ns, change_deadline_ns)
+        self.traffic = Traffic()
+        self.driver = Driver(
+            self.replicator, dict(nodes), self.timestamps, deadline_ns, change_deadline_ns, self.traffic
+        )
         schema_password = settings.schema_reader_db_password.get_secret_value()
         self.schema = SchemaReader(
             self.driver,
@@ -138,6 +142,7 @@ class Coordinator:
             settings.batch_statements_max,
             settings.request_deadline_ms,
             settings.read_timeout_ms / 1000 + STREAM_END_S,
+            self.traffic,
             access.tokens,
         )
         pace = Pace(settings.verify_chunk_rows, settings.verify_pause_ms / 1000)

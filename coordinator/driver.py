@@ -15,12 +15,14 @@ from typing import Protocol, TypeVar
 import crash_point
 from coordinator_points import AFTER, BEFORE
 from crash_point import ConnectionCut
+from traffic import Traffic
 
 from adapters.mysql_node import CommandFailed
 from replication.effects import (
     Acknowledge,
     Answer,
     Effect,
+    ExecuteBatch,
     Fail,
     NodeCommand,
     NodeEffect,
@@ -50,7 +52,7 @@ from replication.events import (
     WriteArrived,
 )
 from replication.replicator import Replicator
-from replication.replies import Reply
+from replication.replies import Reply, RowsStored
 from replication.state import MILLISECOND_NS, Phase
 from replication.values import Certainty, ReadNeed, Request, RequestStatement
 
@@ -82,13 +84,15 @@ class Driver:
         timestamps: Timestamps,
         deadline_ns: int,
         change_deadline_ns: int,
+        traffic: Traffic,
     ) -> None:
-        """How long a write, and a schema change, may wait for its answer."""
+        """How long a write, and a schema change, may wait for its answer; `traffic`: where it is counted what the nodes do."""
         self.replicator = replicator
         self._nodes = nodes
         self._timestamps = timestamps
         self._deadline_ns = deadline_ns
         self._change_deadline_ns = change_deadline_ns
+        self._traffic = traffic
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._waiting: dict[int, asyncio.Future[Acknowledge | Refuse | Fail | Stale]] = {}
         self._readers: dict[int, asyncio.Future[ReadAllowed | ReadRefused]] = {}
@@ -197,6 +201,8 @@ class Driver:
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, NodeCommand):
+            if isinstance(effect, ExecuteBatch):
+                self._traffic.batch_sizes.observe(len(effect.requests))
             self._spawn(self._command(effect))
         elif isinstance(effect, Answer):
             self._tell(self._waiting.get(effect.request_id), effect)
@@ -237,10 +243,13 @@ class Driver:
     async def _command(self, effect: NodeEffect) -> None:
         node = self._nodes[effect.node]
         certainty = Certainty.NOT_APPLIED
+        began_ns = time.perf_counter_ns()
         try:
             crash_point.reach(BEFORE[type(effect)])
             certainty = Certainty.UNKNOWN
             reply = await node.carry_out(effect)
+            if isinstance(reply, RowsStored):
+                self._traffic.stored(effect.node, time.perf_counter_ns() - began_ns)
             crash_point.reach(AFTER[type(effect)])
         except CommandFailed as failure:
             self.dispatch(NodeFailed(effect.node, effect.command, failure.certainty, failure.reason))

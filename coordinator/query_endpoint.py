@@ -23,7 +23,7 @@ import errors
 import msgspec
 import request_ids
 from access import Role, Tokens
-from admission import Admission, Visit
+from admission import NOBODYS, Admission, Visit
 from client_watch import ClientGone, ClientTooSlow, ClientWatches
 from crash_point import ConnectionCut
 from driver import Driver
@@ -50,6 +50,7 @@ from query_request import LONG_TEXT_CHARS, PLAIN_HEAD, BatchStatement, RequestHe
 from result_rows import PLAIN, RowFormat
 from row_lines import RowLines
 from security_headers import SECURITY_HEADERS
+from traffic import CLIENT_GONE, OK, Traffic
 
 from adapters.mysql_session import StatementResult
 from adapters.schema_reader import SchemaReader, SchemaUnknown
@@ -90,6 +91,7 @@ class QueryEndpoint:
         statements_max: int,
         deadline_ms: int,
         stream_timeout_s: float,
+        traffic: Traffic,
         tokens: Tokens | None = None,
     ) -> None:
         """`tokens`: None, access is off."""
@@ -105,17 +107,22 @@ class QueryEndpoint:
         self._statements_max = statements_max
         self._deadline_ns = deadline_ms * 1_000_000
         self._stream_timeout_s = stream_timeout_s
+        self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI door."""
+        began_ns = time.perf_counter_ns()
+        visit = self._admission.visit()
+        outcome, error = OK, None
         try:
             head = head_of(scope["headers"], self._tokens)
-            with self._admission.visit() as visit:
+            with visit:
                 data = await self._body(receive, visit)
                 if scope["path"] == EXPLAIN_PATH:
+                    visit.kind = "explain"
                     answer: Answer | RowLines = await self.explain(data)
                 else:
-                    answer = await self.answer(data, head, partial(self._watches.around, receive))
+                    answer = await self.answer(data, head, visit, partial(self._watches.around, receive))
                 if isinstance(answer, RowLines):
                     give_up_at = asyncio.get_running_loop().time() + self._stream_timeout_s
                     with self._watches.around(receive):
@@ -123,26 +130,31 @@ class QueryEndpoint:
                     return
             status, headers, body = 200, [], answer
         except ClientGone:
+            outcome = CLIENT_GONE
             return
         except ClientTooSlow:
+            outcome = CLIENT_GONE
             # what is left of its answer would wait in our memory for as long as it likes
             crash_point.hang_up(scope["client"])
             return
-        except QueryError as error:
-            status, headers, body = error.status, _error_headers(error), error.body()
-            _tell_failure(scope, error)
+        except QueryError as told:
+            error = told
         except asyncio.CancelledError:
             # uvicorn waits no longer; left to itself it would answer 500, which says nothing of what became of it
-            cut_off = errors.cut_off(False)
-            status, headers, body = cut_off.status, _error_headers(cut_off), cut_off.body()
-            _tell_failure(scope, cut_off)
+            error = errors.cut_off(False)
         except ConnectionCut:  # a test's crash point
             raise
         except Exception:  # the client is told in words, whatever it was
             log.exception("%s %s failed in an unforeseen way", scope["method"], scope["path"])
-            unforeseen = errors.unforeseen()
-            status, headers, body = unforeseen.status, _error_headers(unforeseen), unforeseen.body()
-            _tell_failure(scope, unforeseen)
+            error = errors.unforeseen()
+        finally:
+            if error is not None:
+                outcome = error.kind
+            self._traffic.ended(visit.kind, outcome, time.perf_counter_ns() - began_ns)
+        if error is not None:
+            status, headers, body = error.status, _error_headers(error), error.body()
+            self._traffic.refused(error.errno)
+            _tell_failure(scope, error)
         payload = _encode(body)
         headers += [*_HEADERS, *request_ids.header(), (b"content-length", b"%d" % len(payload))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -166,15 +178,17 @@ class QueryEndpoint:
                 return body
 
     async def answer(
-        self, data: bytes, head: RequestHead = PLAIN_HEAD, watch: Watch = nullcontext
+        self, data: bytes, head: RequestHead = PLAIN_HEAD, visit: Visit = NOBODYS, watch: Watch = nullcontext
     ) -> Answer | RowLines:
         """The body of a successful answer, or one that sends itself. `watch`: around reads. Raises QueryError."""
         body = body_of(data)
         form = body.format or PLAIN
         if body.statements is not None:
+            visit.kind = "batch"
             return await self._answer_batch(body.statements, need_of(body), form, head, watch)
         assert body.query is not None
         statement, need = await self._parse(await bound(body.query, body.params)), need_of(body)
+        visit.kind = statement.kind.value
         if statement.kind is Kind.READ:
             deadline_ns = time.monotonic_ns() + self._deadline_ns
             with watch():

@@ -22,6 +22,7 @@ import timestamp_points
 from coordinator_points import AFTER, BEFORE
 from crash_point import SERVICES, ArmedPoint, ConnectionCut
 from driver import Driver
+from traffic import Traffic
 
 from replication.effects import ConfirmEpoch, Effect, Fail, NodeCommand, Report, RequestTimestamps
 from replication.events import Event, NodeFailed, NodeReplied, TimestampsGranted, TimestampsRefused, WriteArrived
@@ -224,7 +225,7 @@ async def events_after(effect: Effect, node: OneNode) -> list[Event]:
     """What the protocol is told after `effect`."""
     script = Script({TimestampsRefused: effect})
     timestamps = SimpleNamespace(fetch=fetch)
-    driver = Driver(cast(Replicator, script), {"node": cast(Any, node)}, timestamps, 10**9, 10**9)
+    driver = Driver(cast(Replicator, script), {"node": cast(Any, node)}, timestamps, 10**9, 10**9, Traffic())
     driver.dispatch(TimestampsRefused("so that something happens"))
     await asyncio.wait_for(script.was_told_more.wait(), 5)
     return script.events[1:]
@@ -261,6 +262,6 @@ async def test_a_cut_around_a_request_for_timestamps_is_a_refused_one(name: str)
 async def test_a_client_that_is_cut_off_gets_no_answer() -> None:
     arm(BEFORE[Fail])
     script = Script({WriteArrived: Fail(1, committed=False, reason="no")})
-    driver = Driver(cast(Replicator, script), {}, SimpleNamespace(fetch=fetch), 10**9, 10**9)
+    driver = Driver(cast(Replicator, script), {}, SimpleNamespace(fetch=fetch), 10**9, 10**9, Traffic())
     with pytest.raises(ConnectionCut):
         await driver.write((RequestStatement("INSERT"),))

@@ -18,6 +18,7 @@ from exactly_once import ExactlyOnce
 from node_reading import NodeReading
 from query_endpoint import QueryEndpoint
 from query_request import LONG_TEXT_CHARS, body_of, bound
+from traffic import Traffic
 
 from adapters.mysql_session import Column, ConnectionBroken, ServerError, StatementResult
 from adapters.node_reader import ConnectionIsNew, NodeReader
@@ -170,6 +171,7 @@ def endpoint_of(
     deadline_ms: int = 1000,
     schema: StubSchema | None = None,
     room: Admission | None = None,
+    traffic: Traffic | None = None,
 ) -> QueryEndpoint:
     readers = cast(dict[str, NodeReader], {"replica-1": reader or StubReader()})
     schema_reader = cast(SchemaReader, schema or StubSchema())
@@ -184,6 +186,7 @@ def endpoint_of(
         STATEMENTS_MAX,
         deadline_ms,
         1.0,
+        traffic or Traffic(),
     )
 
 
@@ -457,6 +460,31 @@ async def test_a_body_that_is_no_query_is_refused_with_what_is_wrong(body: bytes
     with pytest.raises(QueryError) as refused:
         await text_of(body)
     assert (refused.value.status, refused.value.kind, refused.value.committed) == (status, "bad_request", False)
+
+
+async def test_every_request_is_counted_by_its_kind_and_what_became_of_it() -> None:
+    driver, traffic = StubDriver(), Traffic()
+    driver.write_answer = Acknowledge(1, 7, (Executed(1, 1),), "mysql-master", ("replica-1", "replica-2"), 2)
+    endpoint = endpoint_of(driver, StubReader(StatementResult(0, 0, [], [])), traffic=traffic)
+    texts = ("INSERT INTO users (name) VALUES ('x')", "SELECT 1", "SELECT SLEEP(1)", "no SQL")
+    for body in (*map(query_body, texts), b"no JSON", batch_body("DELETE FROM u", "DELETE FROM v")):
+        driver.write_answer = driver.write_answer if b"INSERT" in body else Fail(1, False, "no quorum")
+        await over_asgi(endpoint, {"type": "http.request", "body": body})
+    assert traffic.requests == {
+        ("write", "ok"): 1,
+        ("read", "ok"): 1,
+        ("unknown", "refused"): 1,
+        ("unknown", "syntax"): 1,
+        ("unknown", "bad_request"): 1,
+        ("batch", "unavailable"): 1,
+    }
+    assert traffic.errnos == {1235: 1, 1064: 1}
+    assert {kind: sum(histogram.counts) for kind, histogram in traffic.seconds.items()} == {
+        "write": 1,
+        "read": 1,
+        "unknown": 3,
+        "batch": 1,
+    }
 
 
 async def test_a_client_that_goes_away_in_the_middle_of_its_request_runs_nothing() -> None:
