@@ -10,6 +10,7 @@ from typing import Any
 import pymysql
 
 ANSWER_S = 60
+LOCK_S = 30
 
 
 def connect_as_root(socket: Path | str, **settings: Any) -> Any:
@@ -17,6 +18,6 @@ def connect_as_root(socket: Path | str, **settings: Any) -> Any:
     bounds = {
         "read_timeout": ANSWER_S,
         "write_timeout": ANSWER_S,
-        "init_command": f"SET lock_wait_timeout = {ANSWER_S}",
+        "init_command": f"SET lock_wait_timeout = {LOCK_S}",
     }
     return pymysql.connect(unix_socket=str(socket), user="root", **{"autocommit": True, **bounds, **settings})
