@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,18 +59,23 @@ class ClusterHandle:
 
     def command(self, *argv: str) -> str:
         """Run cluster.py; answers with what it said. A command that fails fails the test, with all it said."""
-        done = subprocess.run(
-            [sys.executable, "cluster.py", *argv],
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_S,
-            check=False,
-        )
-        assert done.returncode == 0, f"cluster.py {' '.join(argv)}:\n{done.stdout}{done.stderr}"
-        return done.stdout
+        # files, not pipes: a pipe is read until whatever the command started has closed it, too
+        with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as complained:
+            done = subprocess.run(
+                [sys.executable, "cluster.py", *argv],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=complained,
+                timeout=COMMAND_S,
+                check=False,
+            )
+            told.seek(0)
+            complained.seek(0)
+            said = told.read()
+            assert done.returncode == 0, f"cluster.py {' '.join(argv)}:\n{said}{complained.read()}"
+        return said
 
     def up(self) -> None:
         self.command("up")
