@@ -1,7 +1,7 @@
 """The coordinator's numbers as Prometheus' families: a mapping, made at every scrape. It decides nothing and keeps nothing.
 
-Names are those of https://prometheus.io/docs/practices/naming: base units, `_total` for what only grows. What a name means stands in
-its HELP; metrics-collector/observability/METRICS.md has them all.
+Names are as https://prometheus.io/docs/practices/naming wants them: base units, `_total` for what only grows. What a name means
+stands in its HELP; metrics-collector/observability/METRICS.md has them all.
 
 Labels are bounded: kinds and outcomes are our own words, errnos are MySQL's, nodes and servers are those of the settings.
 """
@@ -96,7 +96,7 @@ def _batches(traffic: Traffic, replicator: Replicator) -> Iterator[Metric]:
     )
     yield histograms(
         "dmysql_store_duration_seconds",
-        "Time from sending rows to a replica to its word that they are on its disk: what a quorum waits for.",
+        "Time from sending rows to a node to its word that they are on its disk: what a quorum waits for.",
         NODE,
         (((node,), histogram) for node, histogram in traffic.store_seconds.items()),
     )
@@ -132,7 +132,9 @@ def _elections(replicator: Replicator) -> Iterator[Metric]:
         state.phase.value,
     )
     writable, readable = status_view.why_not_writable(replicator), status_view.why_not_readable(replicator)
-    yield gauge("dmysql_writable", "Whether a write sent now could be committed: 0 where there is no quorum.", not writable)
+    yield gauge(
+        "dmysql_writable", "Whether a write sent now could be committed: 0 where there is no quorum.", not writable
+    )
     yield gauge("dmysql_readable", "Whether a strong read sent now could be answered.", not readable)
 
 
@@ -166,9 +168,7 @@ def _nodes(replicator: Replicator) -> Iterator[Metric]:
     yield gauges(
         "dmysql_node_master", "Whether the node is the master.", NODE, of_each(lambda node: node.name == master)
     )
-    yield gauges(
-        "dmysql_node_member", "Whether the node counts for quorums.", NODE, of_each(lambda node: node.member)
-    )
+    yield gauges("dmysql_node_member", "Whether the node counts for quorums.", NODE, of_each(lambda node: node.member))
     yield gauges(
         "dmysql_node_rows_differ",
         "Whether the node was set aside, or is in doubt, because its rows differ from the others'.",

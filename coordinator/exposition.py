@@ -1,8 +1,8 @@
 """The numbers of a service in the text that Prometheus reads, https://prometheus.io/docs/instrumenting/exposition_formats/.
 
-Numbers are kept as plain numbers, by whoever has them. Families are made of them when somebody scrapes, on the event loop, so that
-no number changes meanwhile and nothing but a scrape pays for it. Each application has a registry of its own: the library's global
-one would mix those of several applications in a process.
+Numbers are kept as plain numbers, by whoever has them. Families are made of them when somebody scrapes, on the event loop, so
+that no number changes meanwhile and nothing but a scrape pays for it. Each application has a registry of its own: the library's
+global one would mix those of several applications in a process.
 
 Hard case: a label whose values a stranger chooses. Every new value is a time series for as long as the process lives, here and in
 Prometheus. So a request is counted by its route's template, a path that no route has is "unknown", and a method that is none of
@@ -21,7 +21,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 from security_headers import App, Message, Receive, Scope, Send
 from traffic import SECONDS, Histogram
 
@@ -91,9 +90,9 @@ def histograms(
     family = HistogramMetricFamily(name, documentation, labels=labels)
     for of_labels, histogram in values:
         buckets, below = [], 0
-        for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
+        for bound, count in zip((*map(float, histogram.bounds), "+Inf"), histogram.counts, strict=True):
             below += count
-            buckets.append((floatToGoString(bound), float(below)))
+            buckets.append((str(bound), below))
         family.add_metric(of_labels, buckets, histogram.total)
     return family
 
@@ -133,9 +132,11 @@ class HttpTraffic:
 class CountedRequests:
     """A pure ASGI wrapper around a whole application."""
 
-    def __init__(self, app: App, traffic: HttpTraffic) -> None:
+    def __init__(self, app: App, traffic: HttpTraffic, paths: Iterable[str]) -> None:
+        """`paths`: of the application's routes."""
         self._app = app
         self._traffic = traffic
+        self._paths = frozenset(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -153,8 +154,10 @@ class CountedRequests:
         try:
             await self._app(scope, receive, send_and_look)
         finally:
-            # the router leaves it there; a request that was refused before has none
-            route = getattr(scope.get("route"), "path_format", UNKNOWN)
+            # the router leaves it there, but not where a request was refused before, nor for a plain Starlette route
+            route = getattr(scope.get("route"), "path_format", None)
+            if route is None:
+                route = scope["path"] if scope["path"] in self._paths else UNKNOWN
             method = scope["method"] if scope["method"] in METHODS else OTHER
             self._traffic.ended(route, method, status, time.perf_counter_ns() - began_ns)
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from request_ids import RequestIds
 from security_headers import App, Message, Receive, Scope, SecurityHeaders, Send
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json", *(f"/docs/{name}" for name in api_docs.FILES)})
 UNAUTHENTICATED = (b"www-authenticate", b"Bearer")
@@ -123,7 +124,8 @@ class GuardedApi(FastAPI):
 
     def build_middleware_stack(self) -> App:
         inner = RequestIds(SecurityHeaders(BoundedBody(super().build_middleware_stack())), OPEN_PATHS)
-        return CountedRequests(inner, self.exposition.http)
+        paths = [route.path for route in self.routes if isinstance(route, Route)]
+        return CountedRequests(inner, self.exposition.http, paths)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

@@ -127,7 +127,8 @@ def adviser_app(
     transport: httpx.AsyncBaseTransport | None = None,
     access: Access = OFF,
 ) -> FastAPI:
-    """`router` has the adviser's own routes, `numbers` is what they count into and Prometheus is told. `transport` is how the collector is reached; None is the network."""
+    """`router` has the adviser's own routes, `numbers` is what they count into and Prometheus is told. `transport` is how the
+    collector is reached; None is the network."""
     app = GuardedApi(
         service_rules(access.tokens, adviser.error),
         title=adviser.title,

@@ -1,5 +1,5 @@
-"""The collector's measurements as Prometheus' families. What each figure means stands in metrics_contract.py; here they are in base
-units, and what was never measured has no sample."""
+"""The collector's measurements as Prometheus' families. What each figure means stands in metrics_contract.py; here they are in
+base units, and what was never measured has no sample."""
 
 from collections.abc import Callable, Iterable, Mapping
 

@@ -1,7 +1,7 @@
 """Prometheus and promtool out of Debian's package, unpacked and not installed: the package would start a daemon.
 
-As with MySQL's server (mysql_package.py), apt's mirrors and keys are those of this machine, and nothing of its state is changed. Only
-the package itself is taken: both programs need nothing but the C library.
+As with MySQL's server (mysql_package.py), apt's mirrors and keys are those of this machine, and nothing of its state is changed.
+Only the package itself is taken: both programs need nothing but the C library.
 """
 
 import shutil

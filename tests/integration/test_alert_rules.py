@@ -16,7 +16,12 @@ TESTS = Path(__file__).with_name("alerts_test.yml")
 
 def promtool(*argv: str | Path, given: str = "") -> str:
     done = subprocess.run(
-        [prometheus_programs() / "promtool", *argv], input=given, capture_output=True, text=True, timeout=60, check=False
+        [prometheus_programs() / "promtool", *argv],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -86,9 +86,7 @@ def test_every_expression_of_the_dashboard_can_be_asked_and_those_of_a_well_clus
     expressions = expressions_of(json.loads((OBSERVABILITY / "dashboard.json").read_text()))
     assert len(expressions) > 40
     silent = {
-        expression
-        for expression in expressions
-        if not prometheus.query(expression.replace("$__rate_interval", "1m"))
+        expression for expression in expressions if not prometheus.query(expression.replace("$__rate_interval", "1m"))
     }
     # nothing was measured of the log's size, perhaps: it is looked at every few seconds
     assert silent <= {"dmysql_log_size_bytes"}, silent

@@ -60,7 +60,10 @@ def test_requests_are_told_by_kind_and_outcome_and_refusals_by_errno() -> None:
     assert told("dmysql_refused_requests_total", errno="1235") == 1
     assert (told("dmysql_batch_requests_count"), told("dmysql_batch_requests_sum")) == (1, 7)
     assert told("dmysql_store_duration_seconds_bucket", node=REPLICA_1, le="0.002") == 1
-    assert (told("dmysql_timestamp_call_failures_total", server="http://a"), told("dmysql_requests_in_progress")) == (3, 0)
+    assert (told("dmysql_timestamp_call_failures_total", server="http://a"), told("dmysql_requests_in_progress")) == (
+        3,
+        0,
+    )
 
 
 def test_a_cluster_that_serves_says_so() -> None:
@@ -147,8 +150,8 @@ def test_a_node_whose_rows_differ_is_told_apart() -> None:
 
 
 def test_the_logs_size_is_told_once_it_was_looked_at() -> None:
+    assert told_of(Bench()).series("dmysql_log_size_bytes") == []
     bench = serving_bench(ReplicationSettings(log_check_ns=1_000 * MILLISECOND_NS))
-    assert told_of(bench).series("dmysql_log_size_bytes") == []
     for number in range(3):
         bench.write(f"row {number} {'x' * 1000}")
         bench.settle()
