@@ -5,6 +5,8 @@ Hard case: the test run is killed. Prometheus is ended by the kernel then (PR_SE
 
 import contextlib
 import ctypes
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,6 +27,7 @@ READY_S = 60.0
 STOP_S = 20.0
 PORTS_FROM = 29_090
 PR_SET_PDEATHSIG = 1
+PLAIN, TLS = "targets.yml", "targets-tls.yml"
 
 
 class Prometheus:
@@ -67,17 +70,25 @@ class Prometheus:
 
 
 def configuration(
-    folder: Path, addresses: Mapping[str, str], tokens: Mapping[str, str], changes: Mapping[str, str]
+    folder: Path,
+    addresses: Mapping[str, str],
+    tokens: Mapping[str, str],
+    changes: Mapping[str, str],
+    targets: str = PLAIN,
 ) -> Path:
-    """The project's own files in `folder`, with `addresses` in the place of the containers', and `changes` in prometheus.yml."""
+    """The project's own files in `folder`, with `addresses` in the place of the containers', and `changes` in prometheus.yml.
+    `targets`: the file that names them."""
     shutil.copy(OBSERVABILITY / "alerts.yml", folder)
     text = (OBSERVABILITY / "prometheus.yml").read_text()
     for before, after in changes.items():
         assert before in text
         text = text.replace(before, after)
     (folder / "prometheus.yml").write_text(text)
-    lines = [f'- {{targets: ["{at}"], labels: {{service: {name}}}}}\n' for name, at in addresses.items()]
-    (folder / "targets.yml").write_text("".join(lines))
+    text = (OBSERVABILITY / targets).read_text()
+    for service, at in addresses.items():
+        text, count = re.subn(rf'"{service}:\d+"', f'"{at}"', text)
+        assert count == 1, service
+    (folder / "targets.yml").write_text(text)
     (folder / "tokens").mkdir()
     for job in ("coordinator", "services"):
         (folder / "tokens" / job).write_text(tokens.get(job, ""))
@@ -86,11 +97,11 @@ def configuration(
 
 @contextlib.contextmanager
 def scraping(
-    cluster: ClusterHandle, folder: Path, *, tokens: Mapping[str, str] | None = None, interval: str = "1s"
+    cluster: ClusterHandle, folder: Path, *, tokens: Mapping[str, str] | None = None, ca: str = ""
 ) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes the cluster as often as `interval` says. `tokens`: by job."""
+    """A Prometheus that scrapes the cluster every second. `tokens`: by job. `ca`: by which https services are verified."""
     addresses = {service.name: f"{HOST}:{cluster.port(service.name)}" for service in SERVICES}
-    config = configuration(folder, addresses, tokens or {}, {": 5s": f": {interval}"})
+    config = configuration(folder, addresses, tokens or {}, {": 5s": ": 1s"}, TLS if ca else PLAIN)
     port = next(free_ports(PORTS_FROM))
     log = (folder / "prometheus.log").open("wb")
     with log:
@@ -102,6 +113,7 @@ def scraping(
                 f"--web.listen-address={HOST}:{port}",
             ],
             cwd=folder,
+            env={**os.environ, **({"SSL_CERT_FILE": ca} if ca else {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cluster_handle import ClusterHandle
 from prometheus_package import prometheus_programs
-from prometheus_server import OBSERVABILITY, configuration
+from prometheus_server import OBSERVABILITY, PLAIN, TLS, configuration
 
 from cluster_layout import SERVICES
 
@@ -28,7 +28,7 @@ def promtool(*argv: str | Path, given: str = "") -> str:
 
 
 def test_promtool_finds_nothing_wrong_with_the_configuration_and_its_rules(tmp_path: Path) -> None:
-    config = configuration(tmp_path, {"coordinator": "coordinator:8000"}, {}, {})
+    config = configuration(tmp_path, {}, {}, {})
     told = promtool("check", "config", config)
     assert re.search(r"SUCCESS: \d+ rules found", told), told
 
@@ -40,10 +40,9 @@ def test_promtool_would_find_a_rule_that_is_wrong(tmp_path: Path) -> None:
         promtool("check", "rules", wrong)
 
 
-@pytest.mark.parametrize("name", ["targets.yml", "targets-tls.yml"])
-def test_promtool_takes_both_lists_of_targets(tmp_path: Path, name: str) -> None:
-    config = configuration(tmp_path, {}, {}, {})
-    (tmp_path / "targets.yml").write_text((OBSERVABILITY / name).read_text())
+@pytest.mark.parametrize("targets", [PLAIN, TLS])
+def test_promtool_takes_both_lists_of_targets(tmp_path: Path, targets: str) -> None:
+    config = configuration(tmp_path, {}, {}, {}, targets)
     promtool("check", "config", config)
     told = promtool("check", "service-discovery", "--timeout=2s", config, "services")
     for port in range(8001, 8006):

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from cluster_handle import ClusterHandle, private_cluster
 from prometheus_server import OBSERVABILITY, Prometheus, scraping
+from served_service import make_certificates
 from waiting import wait_until
 
 from cluster_layout import NODES, SERVICES
@@ -147,13 +148,18 @@ def all_rules(prometheus: Prometheus) -> list[dict[str, Any]]:
     return [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
 
 
-def test_with_access_on_prometheus_needs_its_tokens_and_has_them(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with private_cluster(tmp_path_factory.mktemp("cluster"), environment=TOKENS) as cluster:
-        with scraping(cluster, tmp_path_factory.mktemp("without")) as stranger:
+def test_over_https_with_access_on_prometheus_needs_its_tokens_and_has_them(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    certificates = make_certificates(tmp_path_factory.mktemp("tls"))
+    ca = certificates["SSL_CERT_FILE"]
+    with private_cluster(tmp_path_factory.mktemp("cluster"), environment=TOKENS | certificates) as cluster:
+        with scraping(cluster, tmp_path_factory.mktemp("without"), ca=ca) as stranger:
             wait_until(lambda: all(target["lastError"] for target in stranger.targets().values()), SCRAPED_S)
             assert {value for _, value in stranger.query("up")} <= {0.0}
             for target in stranger.targets().values():
                 assert "401" in target["lastError"]
         tokens = {"coordinator": "reader-token-0123456789", "services": TOKENS["SERVICE_TOKEN"]}
-        with scraping(cluster, tmp_path_factory.mktemp("with"), tokens=tokens) as known:
+        with scraping(cluster, tmp_path_factory.mktemp("with"), tokens=tokens, ca=ca) as known:
             wait_until(lambda: all_up(known), SCRAPED_S)
+            assert all(target["scrapeUrl"].startswith("https://") for target in known.targets().values())
