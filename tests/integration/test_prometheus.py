@@ -73,8 +73,12 @@ def test_what_the_services_say_of_the_nodes_is_what_the_nodes_are(
     (master,) = [labels["node"] for labels, value in prometheus.query("dmysql_node_master == 1") if value]
     assert master == status["current_master"]
     assert prometheus.value("sum(dmysql_node_member)") == len(NODES)
-    weights = {labels["node"] for labels, _ in prometheus.query("dmysql_cabinet_weight")}
-    assert weights == set(status["replicas"])
+
+    def weighed() -> set[str]:
+        return {labels["node"] for labels, _ in prometheus.query("dmysql_cabinet_weight")}
+
+    # Cabinet is asked once a second
+    wait_until(lambda: weighed() == set(status["replicas"]), SEEN_S)
     for name in NODES:
         latency_s = prometheus.value(f'dmysql_probe_latency_seconds{{node="{name.name}"}}')
         assert latency_s is not None
