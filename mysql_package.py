@@ -24,7 +24,7 @@ PACKAGES = ("mysql-server-core", "mysql-server-core-8.4", "mysql-server-core-8.0
 INSTALL = "install MySQL >= 8.0 (mysql.com, or your system's packages) and set MYSQLD to the path of its mysqld"
 
 
-class _PrivateApt:
+class PrivateApt:
     """apt with the machine's own mirrors, keys and proxies, but with lists, cache and package state of its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -46,10 +46,17 @@ class _PrivateApt:
             "#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n#clear DPkg::Post-Invoke;\n"
         )
 
-    def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "APT_CONFIG": str(self._folder / "first.conf"), "LC_ALL": "C"}
         return subprocess.run(
-            argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+            cwd=cwd,
         )
 
     def package(self) -> str | None:
@@ -83,7 +90,7 @@ def unpack_from_apt(server: Path, say: Callable[[str], None]) -> Path:
     if not all(shutil.which(tool) for tool in ("apt-get", "apt-cache", "dpkg-deb", "tar")):
         raise CannotRun(f"there is no MySQL server on this machine and no apt to get one: {INSTALL}.")
     with tempfile.TemporaryDirectory(prefix="mysql-packages-") as folder:
-        apt = _PrivateApt(Path(folder))
+        apt = PrivateApt(Path(folder))
         say("looking for a MySQL server with this machine's apt (nothing is installed)")
         # the result is judged by what can be found afterwards: one dead third-party source fails the whole update
         apt.run("apt-get", "-qq", "update")

@@ -4,6 +4,7 @@ Wiring only: the rule is in quorum_selection.py, the shapes in cabinet_contract.
 """
 
 import os
+from typing import Annotated
 
 import cabinet_points as points
 import crash_point
@@ -12,7 +13,8 @@ import service_log
 from access import OFF, Access, access_from_environment
 from adviser import Adviser, AdviserSettings, Metrics, adviser_app
 from cabinet_contract import CabinetError, CabinetHealth, QuorumAnswer, QuorumRefusal, SelectQuorumRequest
-from fastapi import APIRouter, FastAPI
+from cabinet_metrics import CabinetMetrics
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from metrics_contract import ClusterMetrics
 from quorum_selection import QuorumRequestError, select_quorum
@@ -34,17 +36,25 @@ CABINET = Adviser(
 router = APIRouter()
 
 
+def numbers_of(request: Request) -> CabinetMetrics:
+    numbers: CabinetMetrics = request.app.state.numbers
+    return numbers
+
+
 @router.post(
     "/select-quorum",
     response_model=QuorumAnswer,
     summary="Select a quorum",
     responses=CABINET.refusals(QuorumRefusal),
 )
-async def select(body: SelectQuorumRequest, metrics: Metrics) -> QuorumAnswer | JSONResponse:
+async def select(
+    body: SelectQuorumRequest, metrics: Metrics, numbers: Annotated[CabinetMetrics, Depends(numbers_of)]
+) -> QuorumAnswer | JSONResponse:
     """The replicas that answer best, from one reading of the metrics; all weights with it."""
     cluster = await CABINET.metrics_from(metrics)
     master = _master_to_leave_out(body.master, cluster)
     selection = select_quorum(cluster.nodes, master=master, operation=body.operation, quorum_size=body.quorum_size)
+    numbers.selected(body.operation, selection)
     if not selection.satisfied:
         refusal = QuorumRefusal(
             message=f"{selection.reason}. Bring replicas back and ask again.",
@@ -80,7 +90,7 @@ def _master_to_leave_out(asked: str | None, cluster: ClusterMetrics) -> str:
 def create_app(
     settings: AdviserSettings, transport: httpx.AsyncBaseTransport | None = None, access: Access = OFF
 ) -> FastAPI:
-    return adviser_app(CABINET, router, settings, transport, access)
+    return adviser_app(CABINET, router, CabinetMetrics(), settings, transport, access)
 
 
 service_log.set_up("cabinet-service")

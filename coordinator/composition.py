@@ -14,6 +14,7 @@ import status_view
 from access import Access
 from admission import Admission
 from config import CoordinatorSettings
+from coordinator_metrics import Sources
 from crash_point import ConnectionCut
 from driver import Driver
 from errors import QueryError
@@ -105,6 +106,7 @@ class Coordinator:
             for milliseconds in (settings.request_deadline_ms, settings.schema_change_deadline_ms)
         )
         self.traffic = Traffic()
+        admission = Admission(settings.requests_max, settings.request_bytes_max)
         self.driver = Driver(
             self.replicator, dict(nodes), self.timestamps, deadline_ns, change_deadline_ns, self.traffic
         )
@@ -137,7 +139,7 @@ class Coordinator:
             NodeReading(self.driver, self.readers),
             self.schema,
             self.once,
-            Admission(settings.requests_max, settings.request_bytes_max),
+            admission,
             settings.body_bytes_max,
             settings.batch_statements_max,
             settings.request_deadline_ms,
@@ -148,6 +150,7 @@ class Coordinator:
         pace = Pace(settings.verify_chunk_rows, settings.verify_pause_ms / 1000)
         self.verifier = Verifier(self.driver, self.replicator.state, checksums, pace)
         self._verify_interval_s = settings.verify_interval_s
+        self.numbers = Sources(self.traffic, admission, self.replicator, self.timestamps.failures, self.verifier)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

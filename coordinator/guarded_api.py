@@ -7,17 +7,19 @@ The other services use the same file, and their images copy it.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import api_docs
 from access import Role, Tokens
-from fastapi import FastAPI
+from exposition import PATH, TOLD, CountedRequests, Exposition
+from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 from request_ids import RequestIds
 from security_headers import App, Message, Receive, Scope, SecurityHeaders, Send
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json", *(f"/docs/{name}" for name in api_docs.FILES)})
 UNAUTHENTICATED = (b"www-authenticate", b"Bearer")
@@ -97,17 +99,33 @@ class BoundedBody:
 
 
 class GuardedApi(FastAPI):
-    """Every answer has the security headers, those too that FastAPI makes itself when a route fails."""
+    """Every answer has the security headers, those too that FastAPI makes itself when a route fails. And its numbers are told at
+    /metrics/prometheus and, unless it has a route of its own there, at /metrics."""
 
-    def __init__(self, rules: Rules, **settings: Any) -> None:
+    def __init__(self, rules: Rules, *, has_own_metrics: bool = False, **settings: Any) -> None:
         # its /docs is api_docs.py's
         super().__init__(version=VERSION, docs_url=None, redoc_url=None, **settings)
         self._rules = rules
+        self.exposition = Exposition()
+        self._tell_numbers((PATH,) if has_own_metrics else (PATH, "/metrics"))
         if rules.tokens is not None:
             self.add_middleware(Guard, tokens=rules.tokens, rules=rules)
 
+    def _tell_numbers(self, paths: Iterable[str]) -> None:
+        async def numbers(request: Request) -> Response:
+            """What this service counts and measures, for Prometheus."""
+            return self.exposition.answer(request)
+
+        stopping = {"model": self._rules.refusal, "description": "The service is being stopped"}
+        for path in paths:
+            self.add_api_route(
+                path, numbers, summary="Numbers", response_class=Response, responses={**TOLD, 503: stopping}
+            )
+
     def build_middleware_stack(self) -> App:
-        return RequestIds(SecurityHeaders(BoundedBody(super().build_middleware_stack())), OPEN_PATHS)
+        inner = RequestIds(SecurityHeaders(BoundedBody(super().build_middleware_stack())), OPEN_PATHS)
+        paths = [route.path for route in self.routes if isinstance(route, Route)]
+        return CountedRequests(inner, self.exposition.http, paths)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

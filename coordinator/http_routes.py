@@ -13,6 +13,7 @@ import status_view
 from access import Role, Tokens
 from api_docs import serve_docs
 from composition import Coordinator
+from coordinator_metrics import CoordinatorMetrics
 from crash_point import ConnectionCut
 from errors import QueryError, bad_request, denied, unauthenticated
 from exactly_once import KEY_BYTES_MAX
@@ -85,6 +86,7 @@ def create_api(
         description=description,
         lifespan=lifespan,
     )
+    api.exposition.add(CoordinatorMetrics(lambda: coordinator_of().numbers))
 
     @api.post(
         "/query",

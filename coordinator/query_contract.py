@@ -215,6 +215,25 @@ class ErrorDetail(BaseModel):
 class ErrorAnswer(BaseModel):
     """`committed`: false (certainly not), or "unknown" (nobody can tell: look before you repeat it)."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "success": False,
+                    "message": "the coordinator is being stopped: send it again in a moment",
+                    "committed": False,
+                    "error": {
+                        "kind": "unavailable",
+                        "errno": None,
+                        "sqlstate": None,
+                        "statement_index": None,
+                        "hint": "nothing was changed, so it can be sent again",
+                    },
+                }
+            ]
+        }
+    )
+
     success: Literal[False]
     message: str
     committed: Literal[False, "unknown"]

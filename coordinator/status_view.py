@@ -9,6 +9,10 @@ from replication.progress import NodeProgress, NodeState
 from replication.replicator import Replicator
 from replication.state import Phase, ReplicationState
 
+IN_DOUBT, CATCHING_UP, CHANGING_SCHEMA = "in doubt", "catching-up", "changing-schema"
+NODE_STATES = (*(state.value for state in NodeState), IN_DOUBT, CATCHING_UP, CHANGING_SCHEMA)
+"""What a node may be said to be. One that is level by its log is so only when it has applied it, too."""
+
 
 def status(replicator: Replicator, original_master: str, timestamp_errors: Mapping[str, str]) -> dict[str, Any]:
     """Body of GET /status."""
@@ -61,13 +65,21 @@ def _node(node: NodeProgress, is_master: bool, state: ReplicationState) -> dict[
 
 def _state_of(node: NodeProgress, state: ReplicationState) -> str:
     """The node's state; how far it has come, while it is behind or on trial."""
+    word = node_state(node, state)
+    if word == CATCHING_UP:
+        return f"{word} {100 * node.applied_timestamp // max(1, state.committed_timestamp)} %"
+    return word
+
+
+def node_state(node: NodeProgress, state: ReplicationState) -> str:
+    """One of NODE_STATES."""
     if node.state is not NodeState.LEVEL:
         return str(node.state.value)
     if node.dispute is not None:
-        return "in doubt"
+        return IN_DOUBT
     if node.applied_timestamp < state.committed_before or not node.member:
-        return f"catching-up {100 * node.applied_timestamp // max(1, state.committed_timestamp)} %"
-    return "level" if node.change_command is None else "changing-schema"
+        return CATCHING_UP
+    return str(node.state.value) if node.change_command is None else CHANGING_SCHEMA
 
 
 def _why_not_serving(replicator: Replicator) -> str:

@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse, Response
 from guarded_api import GuardedApi, service_rules
 from metrics_client import CollectorUnavailableError, MetricsClient
 from metrics_contract import ClusterMetrics
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field, HttpUrl
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.exceptions import HTTPException
@@ -121,11 +122,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 def adviser_app(
     adviser: Adviser,
     router: APIRouter,
+    numbers: Collector,
     settings: AdviserSettings,
     transport: httpx.AsyncBaseTransport | None = None,
     access: Access = OFF,
 ) -> FastAPI:
-    """`router` has the adviser's own routes. `transport` is how the collector is reached; None is the network."""
+    """`router` has the adviser's own routes, `numbers` is what they count into and Prometheus is told. `transport` is how the
+    collector is reached; None is the network."""
     app = GuardedApi(
         service_rules(access.tokens, adviser.error),
         title=adviser.title,
@@ -133,6 +136,8 @@ def adviser_app(
         lifespan=lifespan,
     )
     app.add_middleware(Draining, refusal=adviser.error(message=adviser.stopping).model_dump_json().encode())
+    app.exposition.add(numbers)
+    app.state.numbers = numbers
     app.state.settings = settings
     app.state.transport = transport
     app.state.service_token = access.service_token

@@ -12,9 +12,11 @@ import service_log
 from access import access_from_environment
 from api_docs import serve_docs
 from collector import Collector
+from collector_metrics import CollectorMetrics
 from crash_journal import CrashJournal
 from draining import Draining
-from fastapi import FastAPI, HTTPException, Request
+from exposition import TOLD, prefers_text
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse
 from guarded_api import GuardedApi, service_rules
@@ -148,20 +150,25 @@ app = GuardedApi(
     title="Metrics collector",
     description="Latency, lag, uptime and restarts of each node, as last measured.",
     lifespan=lifespan,
+    has_own_metrics=True,
 )
 app.add_middleware(Draining, refusal=MetricsRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
 # Where tests put probes that need no MySQL.
 app.state.make_probe = make_mysql_probe
+app.exposition.add(CollectorMetrics(lambda: _all_nodes(), lambda: app.state.collector.journal_failure is None))
 
 _STOPPING: dict[int | str, dict[str, Any]] = {
     503: {"model": MetricsRefusal, "description": "The collector is being stopped"}
 }
 
 
-@app.get("/metrics", summary="All nodes", responses=_STOPPING)
-async def get_metrics() -> ClusterMetrics:
-    """Every node as last seen, and who is master by what they tell."""
+@app.get("/metrics", summary="All nodes", response_model=ClusterMetrics, responses=_STOPPING | TOLD)
+async def get_metrics(request: Request) -> ClusterMetrics | Response:
+    """Every node as last seen, and who is master by what they tell. For whoever would rather have text: what
+    /metrics/prometheus says."""
+    if prefers_text(request.headers.get("accept", "")):
+        return app.exposition.answer(request)
     view = app.state.tracker.master_view()
     return ClusterMetrics(
         nodes=_all_nodes(),

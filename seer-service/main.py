@@ -14,11 +14,12 @@ import seer_points as points
 import service_log
 from access import OFF, Access, access_from_environment
 from adviser import Adviser, AdviserSettings, Metrics, adviser_app
-from fastapi import APIRouter, Body, FastAPI
+from fastapi import APIRouter, Body, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from leader_election import Scores, UnknownCandidateError, rank_candidates
 from metrics_contract import ClusterMetrics
 from seer_contract import CandidateScores, ElectLeaderRequest, LeaderAnswer, LeaderRefusal, SeerError, SeerHealth
+from seer_metrics import SeerMetrics
 
 SEER = Adviser(
     title="SEER service",
@@ -37,18 +38,26 @@ Question = Annotated[ElectLeaderRequest, Body(default_factory=ElectLeaderRequest
 router = APIRouter()
 
 
+def numbers_of(request: Request) -> SeerMetrics:
+    numbers: SeerMetrics = request.app.state.numbers
+    return numbers
+
+
 @router.post(
     "/elect-leader",
     response_model=LeaderAnswer,
     summary="Rank the candidates",
     responses=SEER.refusals(LeaderRefusal),
 )
-async def elect(body: Question, metrics: Metrics) -> LeaderAnswer | JSONResponse:
+async def elect(
+    body: Question, metrics: Metrics, numbers: Annotated[SeerMetrics, Depends(numbers_of)]
+) -> LeaderAnswer | JSONResponse:
     """Whom to make master, by latency, stability and lag, from one reading of the metrics; asking changes nothing."""
     cluster = await SEER.metrics_from(metrics)
     master = _master_to_leave_out(body, cluster)
     offered = cluster.nodes if body.candidates is None else body.candidates
     ranking = rank_candidates(cluster.nodes, [name for name in offered if name != master])
+    numbers.ranked(ranking)
     if ranking.leader is None:
         refusal = LeaderRefusal(
             message=f"{ranking.reason}. Bring a node back and ask again.",
@@ -85,7 +94,7 @@ def _master_to_leave_out(body: ElectLeaderRequest, cluster: ClusterMetrics) -> s
 def create_app(
     settings: AdviserSettings, transport: httpx.AsyncBaseTransport | None = None, access: Access = OFF
 ) -> FastAPI:
-    return adviser_app(SEER, router, settings, transport, access)
+    return adviser_app(SEER, router, SeerMetrics(), settings, transport, access)
 
 
 service_log.set_up("seer-service")

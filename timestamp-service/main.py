@@ -36,6 +36,7 @@ from timestamp_contract import (
     TimestampRefusal,
     TimestampRequest,
 )
+from timestamp_metrics import TimestampMetrics
 from timestamp_server import ReservationFailedError, TimestampServer
 
 BODY_BYTES_MAX = 1024
@@ -108,6 +109,7 @@ app = GuardedApi(
 )
 app.add_middleware(Draining, refusal=TimestampRefusal(message=STOPPING).model_dump_json().encode())
 app.state.settings = load_settings()
+app.exposition.add(TimestampMetrics(lambda: app.state.server))
 crash_point.arm(points.POINTS, os.environ)
 
 

@@ -31,6 +31,8 @@ class TimestampServer:
         self._turn = asyncio.Lock()
         self._extension: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
+        self.grants = self.numbers_granted = 0
+        """Calls that were given numbers, and how many numbers, since the start."""
 
     @property
     def last_timestamp(self) -> int:
@@ -63,13 +65,17 @@ class TimestampServer:
         if not self._turn.locked():
             outcome = self._allocator.allocate(count, after)
             if isinstance(outcome, TimestampRange):
-                self._extend_in_background()
-                return outcome
+                return self._granted(outcome)
         async with self._turn:
             while isinstance(outcome := self._allocator.allocate(count, after), ReservationNeeded):
                 await self._extend(outcome)
-            self._extend_in_background()
-            return outcome
+            return self._granted(outcome)
+
+    def _granted(self, numbers: TimestampRange) -> TimestampRange:
+        self.grants += 1
+        self.numbers_granted += numbers.count
+        self._extend_in_background()
+        return numbers
 
     def _extend_in_background(self) -> None:
         if self._extension is None and (due := self._allocator.reservation_due()) is not None:

@@ -42,6 +42,8 @@ class TimestampClient:
         self._asking: dict[str, asyncio.Task[None]] = {}
         self.errors: dict[str, str] = {}
         """Server -> why its last call failed; for people, and for the order."""
+        self.failures = dict.fromkeys(urls, 0)
+        """Server -> how many calls failed."""
 
     async def fetch(self, count: int, after: int) -> TimestampsGranted | TimestampsRefused:
         """`count` numbers greater than `after`, of whichever server answers first in turn."""
@@ -64,6 +66,7 @@ class TimestampClient:
             answer = TimestampAnswer.model_validate_json(response.content)
         except (httpx.HTTPError, ValidationError) as error:
             self.errors[url] = str(error) or type(error).__name__
+            self.failures[url] += 1
             return None
         self.errors.pop(url, None)
         return TimestampsGranted(answer.first, answer.last, answer.step)

@@ -27,6 +27,8 @@ class ElectionHistory:
 
     def __init__(self) -> None:
         self.records: list[ElectionRecord] = []
+        self.begun = self.won = 0
+        """How many there were at all: these only grow, while records are forgotten."""
         self._began_ns = 0
         self._step_began_ns = 0
         self._step = ""
@@ -36,6 +38,7 @@ class ElectionHistory:
         return self.records[-1] if self.records else None
 
     def begin(self, reason: str, now_ns: int, wall_us: int) -> None:
+        self.begun += 1
         self.records.append(ElectionRecord(reason, wall_us))
         del self.records[:-RECORDS_MAX]
         self._began_ns = self._step_began_ns = now_ns
@@ -57,6 +60,7 @@ class ElectionHistory:
         self.records[-1].ranking, self.records[-1].rejected = list(ranking), rejected
 
     def end(self, master: str, now_ns: int) -> None:
+        self.won += 1
         self.step("", now_ns)
         record = self.records[-1]
         record.master, record.duration_ms = master, round((now_ns - self._began_ns) / 1e6, 3)

@@ -67,6 +67,15 @@ class ReadPath:
         for read in self._weak.advance():
             self._confirm(read)
 
+    @property
+    def waiting(self) -> int:
+        """How many reads wait for their leave."""
+        return len(self._waiting) + len(self._round or ()) + self._weak.waiting
+
+    def staleness_ns(self, node: NodeProgress) -> int | None:
+        """How old at most what is read at `node` now would be; None: older than anybody remembers."""
+        return self._weak.staleness_ns(node)
+
     def confirm_refusals(self, refusals: tuple[Refuse, ...], deadline_ns: int) -> None:
         self._waiting.append(Waiter(deadline_ns, refusals=refusals))
         self.start_round()

@@ -39,6 +39,8 @@ class Retention:
         self._copying = copying
         self._look_at_ns = 0
         self._measure_command: int | None = None
+        self.log_bytes: int | None = None
+        """Payload that the master's log held when it was looked at last; None: it was not yet."""
 
     def advance(self) -> None:
         """Look, if it is time."""
@@ -58,6 +60,8 @@ class Retention:
         if command != self._measure_command or state.phase is not Phase.SERVING:
             return
         self._measure_command = None
+        if reply.marks:
+            self.log_bytes = state.window.end.bytes_total - reply.marks[0].bytes_total
         oldest_us = state.wall_us - state.settings.log_age_us_max
         cut = cut_at(reply.marks, state.window.end.bytes_total, state.settings.log_bytes_max, oldest_us)
         floor = self._copying.floor_timestamp

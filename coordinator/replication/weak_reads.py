@@ -55,6 +55,10 @@ class WeakReads:
         self._waiting: list[ReadArrived] = []
         self.moments = Moments()
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     def arrived(self, read: ReadArrived) -> bool:
         """False: it is to be a strong read."""
         if self._release(read):
@@ -77,7 +81,7 @@ class WeakReads:
             return False
         node = min(good, key=expected_ns)
         node.reads_under_way += 1
-        staleness_ns = self._staleness_ns(node)
+        staleness_ns = self.staleness_ns(node)
         self._state.emit(ReadAllowed(read.read_id, node.name, node.applied_timestamp, staleness_ns, node.heard_ns))
         return True
 
@@ -94,10 +98,11 @@ class WeakReads:
             return False
         if need.level is not ReadLevel.BOUNDED:
             return True
-        staleness_ns = self._staleness_ns(node)
+        staleness_ns = self.staleness_ns(node)
         return staleness_ns is not None and staleness_ns <= need.max_staleness_ns
 
-    def _staleness_ns(self, node: NodeProgress) -> int | None:
+    def staleness_ns(self, node: NodeProgress) -> int | None:
+        """Whatever was acknowledged so long before now, `node` has applied; None: nothing is known so far back."""
         complete_at_ns = self.moments.complete_at_ns(node.applied_timestamp)
         return None if complete_at_ns is None else self._state.now_ns - complete_at_ns
 

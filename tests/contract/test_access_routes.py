@@ -39,6 +39,8 @@ NEEDS_READ: list[Request] = [
     ("GET", "/verify", None),
     ("GET", "/transactions/a-key", None),
     ("GET", "/transactions?timestamp=5", None),
+    ("GET", "/metrics", None),
+    ("GET", "/metrics/prometheus", None),
     ("POST", "/query", SELECT),
     ("POST", "/query", {"statements": [SELECT, SELECT]}),
     ("POST", "/query", {"query": "SHOW TABLES"}),
@@ -200,11 +202,12 @@ async def test_openapi_says_that_tokens_are_optional_where_access_is_off(cluster
 # ------------------------------------------------------------------------------------------ the other services
 
 Service = Callable[[], AbstractAsyncContextManager[httpx.AsyncClient]]
+NUMBERS: list[Request] = [("GET", "/metrics", None), ("GET", "/metrics/prometheus", None)]
 ROUTES: dict[str, tuple[type[BaseModel], list[Request]]] = {
-    "timestamp-service": (TimestampRefusal, [("POST", "/timestamp", {}), ("GET", "/timestamp", None)]),
-    "metrics-collector": (MetricsRefusal, [("GET", "/metrics", None), ("GET", "/metrics/replica-1", None)]),
-    "cabinet-service": (CabinetError, [("POST", "/select-quorum", {"operation": "write"})]),
-    "seer-service": (SeerError, [("POST", "/elect-leader", {})]),
+    "timestamp-service": (TimestampRefusal, [("POST", "/timestamp", {}), ("GET", "/timestamp", None), *NUMBERS]),
+    "metrics-collector": (MetricsRefusal, [("GET", "/metrics/replica-1", None), *NUMBERS]),
+    "cabinet-service": (CabinetError, [("POST", "/select-quorum", {"operation": "write"}), *NUMBERS]),
+    "seer-service": (SeerError, [("POST", "/elect-leader", {}), *NUMBERS]),
 }
 
 

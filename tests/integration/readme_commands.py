@@ -16,7 +16,7 @@ COMMANDS = re.findall(r"^curl (?:'[^']*'|\\\n|[^'\n])*$", README, flags=re.MULTI
 
 
 def run(cluster: ServedCluster, command: str) -> dict[str, Any]:
-    """Run a command of the README against the test's own cluster; answers with its JSON."""
+    """Run a command of the README against the test's own cluster; answers with its JSON (or, by a name of ours, its text)."""
     addresses = {member.base_port: f"{cluster.host}:{cluster.port(member.name)}" for member in SERVICES}
     moved = re.sub(r"localhost:(80\d\d)", lambda port: addresses[int(port[1])], command)
     done = subprocess.run(
@@ -24,6 +24,8 @@ def run(cluster: ServedCluster, command: str) -> dict[str, Any]:
     )
     if "ndjson" in command:
         return {"lines": [json.loads(line) for line in done.stdout.splitlines()]}
+    if "/metrics/prometheus" in command:
+        return {"text": done.stdout.decode()}
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
@@ -37,6 +39,8 @@ def check_shape(command: str, answer: dict[str, Any]) -> None:
         assert [column["name"] for column in head["result"]["columns"]] == ["id", "name"]
         assert end == {"end": {"rows_affected": len(rows)}}
         assert list(rows[0]["row"]) == ["id", "name"]
+    elif "/metrics/prometheus" in command:
+        assert 'dmysql_requests_total{kind="write",outcome="ok"}' in answer["text"]
     elif "CREATE TABLE" in command:
         assert (answer["success"], answer["committed"], answer["rows_affected"]) == (True, True, 0)
     elif "/verify" in command:

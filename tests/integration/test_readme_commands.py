@@ -6,7 +6,7 @@ from readme_commands import COMMANDS, check_shape, run
 
 
 def test_the_readme_has_the_commands() -> None:
-    assert len(COMMANDS) == 27, COMMANDS
+    assert len(COMMANDS) == 28, COMMANDS
 
 
 @pytest.mark.parametrize("place", range(len(COMMANDS)))

@@ -250,6 +250,7 @@ class InProcessTimestamps:
 
     def __init__(self) -> None:
         self.errors: dict[str, str] = {}
+        self.failures = {"http://127.0.0.1:8001": 0}
         self.is_away = False
         self.delay_s = 0.0
         self._next = 5
@@ -258,6 +259,7 @@ class InProcessTimestamps:
         await asyncio.sleep(self.delay_s)  # as slow as the test wants it
         if self.is_away:
             self.errors["http://127.0.0.1:8001"] = "connection refused"
+            self.failures["http://127.0.0.1:8001"] += 1
             return TimestampsRefused("both servers are away")
         self.errors.clear()
         first = max(self._next, after + 1) | 1
