@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -568,9 +569,9 @@ async def test_more_writes_than_may_wait_are_refused_at_once(cluster: InProcessC
         cluster.nodes["mysql-master"].hangs_on = (ExecuteBatch,)
         writes = [asyncio.create_task(query(client, f"INSERT INTO users (name) VALUES ('{n}')")) for n in range(4)]
         answers = await asyncio.gather(*writes)
-        shown = [error_in(answer)[2] for answer in answers]
-        assert shown == ["unknown", False, False, False]
-        assert "too many writes are waiting" in answers[3].json()["message"]
+        # whichever of them came first is under way, two wait, and the last one is told so at once
+        assert Counter(error_in(answer)[2] for answer in answers) == {"unknown": 1, False: 3}
+        assert sum("too many writes are waiting" in answer.json()["message"] for answer in answers) == 1
 
 
 async def test_without_timestamps_writes_fail_clearly_and_reads_go_on(cluster: InProcessCluster) -> None:
