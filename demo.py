@@ -37,7 +37,7 @@ async def tell(stage: Stage) -> None:
         async with asyncio.TaskGroup() as together:
             drawing = together.create_task(draw(stage))
             stage.scene = "Start"
-            stage.view.say(f"starting {stage.cluster.made_of}; the first time that takes a few minutes")
+            stage.view.say(f"starting {stage.cluster.made_of} (minutes, the first time)")
             await stage.cluster.up(stage.hear)
             stage.doing = ""
             await play(stage)

@@ -22,12 +22,12 @@ from rich.text import Text
 
 from demo_watch import NodeSeen
 
-SLOTS, SLOT_S = 72, 0.25
-"""Of the line of acknowledgements: the last 18 seconds."""
+SLOTS, SLOT_S = 76, 0.25
+"""Of the line of acknowledgements: the last 19 seconds."""
 LEVELS = "▁▂▃▄▅▆▇█"
 NONE = "·"
 """A slot without an acknowledgement; the lowest block would look like a few."""
-BAR_WIDTH = 20
+BAR_WIDTH = 16
 
 
 @dataclass(frozen=True)

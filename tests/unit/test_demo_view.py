@@ -30,10 +30,10 @@ BUSY = Snapshot(
     per_second=12_345.6,
     p50_ms=1234.5,
     failed=100_000,
-    slots=[number % 9 for number in range(72)],
+    slots=[number % 9 for number in range(76)],
     nodes=NODES,
 )
-EMPTY = Snapshot("Start", "", 0, 0.0, 0.0, 0, [0] * 72, ())
+EMPTY = Snapshot("Start", "", 0, 0.0, 0.0, 0, [0] * 76, ())
 
 
 class Terminal(io.StringIO):
@@ -83,7 +83,7 @@ def test_what_colours_say_the_words_say_too() -> None:
 
 @pytest.mark.parametrize(("weight", "blocks"), [(0.0, 0), (0.5, 10), (0.97, 19), (1.0, 20)])
 def test_a_bar_is_as_long_as_its_weight_is_great(weight: float, blocks: int) -> None:
-    drawn_bar = bar(weight)
+    drawn_bar = bar(weight, width=20)
     assert (drawn_bar.count("█"), drawn_bar.count("░")) == (blocks, 20 - blocks)
     assert drawn_bar.endswith(f"{weight:.2f}")
 
