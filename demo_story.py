@@ -119,6 +119,7 @@ async def master_is_killed(stage: Stage) -> None:
 
     await stage.watch.until(another_serves, SOON_S, "another master")
     await stage.acknowledged_more(GO_ON)
+    stage.failover_s = stage.clients.tally.longest_pause_s(killed_at_s, time.monotonic())
     elections = (await stage.watch.get("/elections"))["elections"]
     election = elections[-1]
     stage.expect(
@@ -130,7 +131,6 @@ async def master_is_killed(stage: Stage) -> None:
         stage.view.show([line])
         await stage.reading(0.8)
     stage.election_ms = election["duration_ms"]
-    stage.failover_s = stage.clients.tally.longest_pause_s(killed_at_s, time.monotonic())
     stage.expect_none_failed()
     stage.view.say(
         f"{stage.watch.master} is the master. The clients had no answer for {1e3 * stage.failover_s:.0f} ms; their requests were"
