@@ -19,7 +19,8 @@ from local_process import find_processes
 pytestmark = pytest.mark.alone
 
 END_S = 120.0
-LOST = "demo-7"
+LOST = "demo-100"
+"""Acknowledged in the first scene, and not the first one, which the demo itself damages."""
 SENTENCES = (
     "starting ten processes on this machine",
     "1/6 Writes flow",
@@ -114,7 +115,7 @@ def test_an_acknowledged_row_that_vanishes_on_every_node_is_counted_as_lost(tmp_
     with running_demo(folder) as process:
         status, said = read_until_end(process, hear)
     assert status == 1, said
-    assert re.search(r"lost +1\n", said)
+    assert re.search(r"lost +1\n", said), said
     assert "6/6 The count: expected every acknowledged write once on every node; seen: " in said
     for node in NODES:
         assert re.search(rf"{node.name}: 1 acknowledged writes that it lacks: {LOST} \(timestamp \d+\)", said), said
