@@ -7,12 +7,13 @@ FOLDERS = coordinator timestamp-service metrics-collector cabinet-service seer-s
 
 .DEFAULT_GOAL := help
 .PHONY: help up down clean status logs stop kill start freeze thaw setup venv format lint types quick-tests \
-	slow-tests simulate test-faults test-e2e images-offline bench bench-failover check test
+	slow-tests simulate test-faults test-e2e images-offline bench bench-failover check test demo demo-docker
 
 help:
 	@echo "make up | status | down | clean      start the cluster, look at it, end it, remove its data"
 	@echo "make stop | kill | start | freeze | thaw NODE=replica-1      a node or a service"
 	@echo "make logs [NODE=coordinator] [FOLLOW=1]"
+	@echo "make demo | demo-docker [FAST=1] [KEEP=1]      a cluster of its own at work: killed, frozen, damaged, healed, counted"
 	@echo "make test-faults [SEED=…] [MINUTES=10]      real faults on real processes, as root"
 	@echo "make images-offline      base images for docker compose from Debian's packages, as root; prints lines for .env"
 	@echo "make test-e2e      the ten containers, stopped, paused, killed and cut off, as root on an engine of its own"
@@ -29,6 +30,11 @@ stop kill start freeze thaw:
 
 logs:
 	@$(CLUSTER) logs $(if $(FOLLOW),--follow) $(NODE)
+
+# On a cluster of its own, which is gone afterwards. demo-docker: in containers.
+demo demo-docker:
+	@$(CLUSTER) venv --demo
+	@$(RUN)/python demo.py $(if $(filter demo-docker,$@),--docker) $(if $(FAST),--fast) $(if $(KEEP),--keep)
 
 venv:
 	@$(CLUSTER) venv --tests

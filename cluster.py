@@ -73,7 +73,7 @@ class Cluster(ClusterProcesses):
         with locked(CACHE / "lock", self._progress), ThreadPoolExecutor() as both:
             # a download and an installation that have nothing to do with each other
             mysqld = both.submit(self._prepare_nodes, nodes, init_sql) if nodes else None
-            python = both.submit(prepare_python, ROOT, self._progress.say, with_tests=False) if services else None
+            python = both.submit(prepare_python, ROOT, self._progress.say) if services else None
         if mysqld:
             write_private(self.layout.accounts_file, mysql_server.accounts_sql(init_sql, passwords))
             self._start_nodes(nodes, mysqld.result())
@@ -257,6 +257,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("setup", help="make .venv and find or unpack MySQL's server, start nothing")
     venv = commands.add_parser("venv", help="make .venv alone")
     venv.add_argument("--tests", action="store_true", help="with what the tests need")
+    venv.add_argument("--demo", action="store_true", help="with what the demo needs")
     commands.add_parser("mysqld", help="print the path of the MySQL server that is run")
     arguments = parser.parse_args(argv)
     unknown = [name for name in getattr(arguments, "names", []) if name not in BY_NAME]
@@ -289,7 +290,8 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         with locked(CACHE / "lock", progress):
             if command in ("setup", "venv"):
-                prepare_python(ROOT, progress.say, with_tests=getattr(arguments, "tests", False))
+                with_tests, with_demo = getattr(arguments, "tests", False), getattr(arguments, "demo", False)
+                prepare_python(ROOT, progress.say, with_tests=with_tests, with_demo=with_demo)
             if command in ("setup", "mysqld"):
                 print(mysql_server.find_mysqld(CACHE, progress.say))
 

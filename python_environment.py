@@ -1,8 +1,9 @@
 """The Python that the services and the tests run in: `.venv`, made and filled only when its requirements changed.
 
-Every folder's requirements.txt pins what that folder needs; one environment holds them all, so two folders that pin the
-same package differently are refused by pip here, before anything runs. What was installed is written down (the checksum
-of each file) inside the environment, only after pip has succeeded: an interrupted installation is done again.
+Every folder's requirements.txt pins what that folder needs, demo-requirements.txt what the demo beside this file needs; one
+environment holds them all, so two that pin the same package differently are refused by pip here, before anything runs. What
+was installed is written down (the checksum of each file) inside the environment, only after pip has succeeded: an interrupted
+installation is done again.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ from pathlib import Path
 
 from runner_console import CannotRun
 
-TESTS = "tests/requirements.txt"
+TESTS, DEMO = "tests/requirements.txt", "demo-requirements.txt"
 
 
-def requirement_files(root: Path, *, with_tests: bool) -> dict[str, str]:
-    """Checksum by file, relative to the root; the tests' own requirements only if they are wanted."""
-    files = sorted(path.relative_to(root).as_posix() for path in root.glob("[!.]*/requirements.txt"))
-    return {
-        name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in files if with_tests or name != TESTS
-    }
+def requirement_files(root: Path, *, with_tests: bool, with_demo: bool) -> dict[str, str]:
+    """Checksum by file, relative to the root; those of the tests (of the demo too) and of the demo only if they are wanted."""
+    files = sorted(path.relative_to(root).as_posix() for path in (*root.glob("[!.]*/requirements.txt"), root / DEMO))
+    passed_over = {name for name, is_wanted in ((TESTS, with_tests), (DEMO, with_tests or with_demo)) if not is_wanted}
+    return {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in files if name not in passed_over}
 
 
-def prepare_python(root: Path, say: Callable[[str], None], *, with_tests: bool) -> Path:
-    """Path of the environment's Python, with everything installed."""
+def prepare_python(
+    root: Path, say: Callable[[str], None], *, with_tests: bool = False, with_demo: bool = False
+) -> Path:
+    """Path of the environment's Python, with everything installed that the services need, and what is asked for beside it."""
     folder = root / ".venv"
     python = folder / "bin" / "python"
     stamp = folder / "installed.json"
@@ -38,9 +40,9 @@ def prepare_python(root: Path, say: Callable[[str], None], *, with_tests: bool) 
         say("making .venv")
         _make(folder)
         installed = {"python": _identity(python)}
-    wanted = requirement_files(root, with_tests=with_tests)
+    wanted = requirement_files(root, with_tests=with_tests, with_demo=with_demo)
     if any(installed.get(name) != checksum for name, checksum in wanted.items()):
-        say(f"installing what {len(wanted)} requirements.txt pin into .venv")
+        say(f"installing what {len(wanted)} lists of requirements pin into .venv")
         _install(python, root, list(wanted))
         stamp.write_text(json.dumps({**installed, **wanted}, indent=2) + "\n")
     return python

@@ -485,25 +485,28 @@ def test_a_mistyped_name_is_answered_with_the_ten_that_exist(tmp_path: Path) -> 
 def test_the_environment_is_refilled_only_when_requirements_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    services, tests, demo = "coordinator/requirements.txt", "tests/requirements.txt", "demo-requirements.txt"
     for name in ("coordinator", "tests", ".venv"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "requirements.txt").write_text("")
+    for name in (services, tests, demo, ".venv/requirements.txt"):
+        (tmp_path / name).write_text("")
     installs: list[list[str]] = []
     monkeypatch.setattr(python_environment, "_identity", lambda python: "the same Python")
     monkeypatch.setattr(python_environment, "_make", lambda folder: None)
     monkeypatch.setattr(python_environment, "_install", lambda python, root, names: installs.append(names))
 
-    def prepare(*, with_tests: bool) -> None:
-        python_environment.prepare_python(tmp_path, lambda text: None, with_tests=with_tests)
+    def prepare(**wanted: bool) -> None:
+        python_environment.prepare_python(tmp_path, lambda text: None, **wanted)
 
-    prepare(with_tests=False)
-    prepare(with_tests=False)
+    prepare()
+    prepare()
+    prepare(with_demo=True)
     prepare(with_tests=True)
-    prepare(with_tests=False)
+    prepare(with_demo=True)
+    prepare()
     (tmp_path / "coordinator" / "requirements.txt").write_text("fastapi==0\n")
-    prepare(with_tests=False)
-    both = ["coordinator/requirements.txt", "tests/requirements.txt"]
-    assert installs == [["coordinator/requirements.txt"], both, ["coordinator/requirements.txt"]]
+    prepare()
+    assert installs == [[services], [services, demo], [services, demo, tests], [services]]
 
 
 def test_a_python_without_venv_is_told_what_to_install_and_leaves_nothing_half_made(
@@ -513,7 +516,7 @@ def test_a_python_without_venv_is_told_what_to_install_and_leaves_nothing_half_m
     (tmp_path / "python").write_text("#!/bin/sh\nmkdir $3\necho 'ensurepip is not available'\nexit 1\n")
     (tmp_path / "python").chmod(0o755)
     with pytest.raises(CannotRun, match=r"apt install python3\.\d+-venv"):
-        python_environment.prepare_python(tmp_path, lambda text: None, with_tests=False)
+        python_environment.prepare_python(tmp_path, lambda text: None)
     assert not (tmp_path / ".venv").exists()
 
 
