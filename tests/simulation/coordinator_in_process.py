@@ -68,10 +68,13 @@ class InProcessNode:
         self.model = ModelNode(name)
         self.is_down = False
         self.hangs_on: tuple[type, ...] = ()
+        self.hangs = asyncio.Event()
+        """It has been asked for such a thing."""
 
     async def carry_out(self, effect: NodeEffect) -> Reply:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
         if isinstance(effect, self.hangs_on):
+            self.hangs.set()
             await asyncio.Event().wait()
         if self.is_down:
             raise CommandFailed(Certainty.NOT_APPLIED, "connection refused")
