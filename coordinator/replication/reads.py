@@ -67,6 +67,12 @@ class ReadPath:
         for read in self._weak.advance():
             self._confirm(read)
 
+    def staleness_ns(self, node: NodeProgress) -> int | None:
+        """Every write that was acknowledged so long ago is in the node's rows; None: nobody can tell."""
+        if node.applied_timestamp >= self._state.committed_timestamp:
+            return 0
+        return self._weak.staleness_ns(node)
+
     def confirm_refusals(self, refusals: tuple[Refuse, ...], deadline_ns: int) -> None:
         self._waiting.append(Waiter(deadline_ns, refusals=refusals))
         self.start_round()

@@ -77,7 +77,7 @@ class WeakReads:
             return False
         node = min(good, key=expected_ns)
         node.reads_under_way += 1
-        staleness_ns = self._staleness_ns(node)
+        staleness_ns = self.staleness_ns(node)
         self._state.emit(ReadAllowed(read.read_id, node.name, node.applied_timestamp, staleness_ns, node.heard_ns))
         return True
 
@@ -94,10 +94,11 @@ class WeakReads:
             return False
         if need.level is not ReadLevel.BOUNDED:
             return True
-        staleness_ns = self._staleness_ns(node)
+        staleness_ns = self.staleness_ns(node)
         return staleness_ns is not None and staleness_ns <= need.max_staleness_ns
 
-    def _staleness_ns(self, node: NodeProgress) -> int | None:
+    def staleness_ns(self, node: NodeProgress) -> int | None:
+        """Every write that was acknowledged so long ago is in the node's rows; None: nobody can tell."""
         complete_at_ns = self.moments.complete_at_ns(node.applied_timestamp)
         return None if complete_at_ns is None else self._state.now_ns - complete_at_ns
 
