@@ -14,7 +14,7 @@ export function showAdvice({ cabinet, seer }) {
     const left = Object.entries(seer.excluded).map(([name, why]) => `; without ${name} (${why})`);
     setText(
       byId("seer-note"),
-      `${seer.ranking.join(", ")}: ${seer.reason}${left.join("")}. Each score is from 0 to 1, the total 40 % latency, 40 % stability and 20 % lag. Said ${ago(seer.age_ms)}.`,
+      `${seer.ranking.join(", ")}: ${seer.reason}${left.join("")}. Each score is from 0 to 1. Said ${ago(seer.age_ms)}.`,
     );
     byId("scores").replaceChildren(...seer.ranking.map((name) => rowOf(name, seer.scores[name])));
   }

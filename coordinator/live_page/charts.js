@@ -85,10 +85,10 @@ function frame(x, y, ticks, width) {
     parts.push(makeSvg("path", { class: "grid", d: `M${MARGIN.left} ${y(value)}H${width - MARGIN.right}` }));
     parts.push(makeSvg("text", { class: "tick", x: MARGIN.left - 6, y: y(value) + 4, "text-anchor": "end" }, text));
   }
-  for (const minutes of [5, 4, 3, 2, 1, 0]) {
+  // on a phone they would run into each other
+  for (const minutes of width < 480 ? [5, 3, 0] : [5, 4, 3, 2, 1, 0]) {
     const anchor = minutes === 5 ? "start" : minutes === 0 ? "end" : "middle";
     const text = minutes ? `${minutes} min ago` : "now";
-    if (width < 480 && minutes % 2 === 0 && minutes) continue; // they would run into each other
     parts.push(makeSvg("text", { class: "tick", x: x(60 * minutes), y: HEIGHT - 6, "text-anchor": anchor }, text));
   }
   return parts;

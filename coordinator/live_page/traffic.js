@@ -51,7 +51,8 @@ export class Traffic {
       .filter(({ master }) => master !== null)
       .map(({ began_at_us: beganUs, master }) => ({ agoS: (nowUs - beganUs) / 1e6, text: `→ ${master}` }));
     const { number, writes, reads, failed, refused } = columns;
-    this.#rates.draw(number, [writes, reads, failed, refused], marks);
+    // what there mostly is none of would only cover the line of zeros
+    this.#rates.draw(number, [writes, reads, ...[failed, refused].map((rates) => rates.map((rate) => rate || null))], marks);
     const latencies = [columns.write_ms_p50, columns.write_ms_p99, columns.read_ms_p50, columns.read_ms_p99];
     this.#latency.draw(number, latencies, marks);
     this.#drawWeights(number, columns.weights);
