@@ -63,6 +63,15 @@ class TimestampView(BaseModel):
     batch: int
 
 
+class TurnView(BaseModel):
+    """Timestamps of one server that follow one another in the log: they are granted in ranges."""
+
+    server: Literal[1, 2]
+    first: int
+    last: int
+    count: int
+
+
 class LiveState(BaseModel):
     """All of it as it is now."""
 
@@ -75,6 +84,7 @@ class LiveState(BaseModel):
     seer: SeerView | None = Field(description="null: it has not answered yet")
     batches: list[BatchView] = Field(description="The newest 20, newest last")
     timestamps: list[TimestampView] = Field(description="The newest 60, newest last")
+    turns: list[TurnView] = Field(description="Of the newest 1,000 timestamps; the newest 20 turns, newest last")
 
 
 class LiveTraffic(BaseModel):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 import status_view
 from cabinet_contract import QuorumAnswer
-from recent_writes import RecentWrites
+from recent_writes import RecentWrites, server_of, turns_of
 from seer_contract import LeaderAnswer
 from traffic_history import Second, TrafficHistory
 
@@ -19,6 +19,8 @@ from replication.replicator import Replicator
 from replication.state import MILLISECOND_NS, Phase
 
 ELECTIONS_MAX = 20
+TIMESTAMPS_MAX = 60
+TURNS_MAX = 20
 ADVICE_STALE_NS = 5_000 * MILLISECOND_NS
 """A weight that is older is none: Cabinet is away."""
 NUMBERS = (
@@ -86,9 +88,10 @@ class LiveView:
                 for batch in recent.batches
             ],
             "timestamps": [
-                {"timestamp": timestamp, "server": 2 - timestamp % 2, "batch": batch}
-                for timestamp, batch in recent.timestamps
+                {"timestamp": timestamp, "server": server_of(timestamp), "batch": batch}
+                for timestamp, batch in [*recent.timestamps][-TIMESTAMPS_MAX:]
             ],
+            "turns": msgspec.to_builtins(turns_of(timestamp for timestamp, _ in recent.timestamps)[-TURNS_MAX:]),
         }
 
     def _node(self, node: NodeProgress) -> Answer:

@@ -4,12 +4,13 @@ Noting is on the hot path, so it is a comparison and an append to a list with a 
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
 from replication.effects import Acknowledge
 
-TIMESTAMPS_MAX = 60
+TIMESTAMPS_MAX = 1_000
 BATCHES_MAX = 20
 
 
@@ -24,6 +25,32 @@ class CommittedBatch(msgspec.Struct):
     quorum: tuple[str, ...]
     """The replicas whose disks were counted."""
     writes: int = 0
+
+
+class Turn(msgspec.Struct):
+    """Timestamps of one server that follow one another in the log. Numbers are granted in ranges, so they come in turns."""
+
+    server: int
+    """1 hands out odd numbers, 2 even ones."""
+    first: int
+    last: int
+    count: int
+
+
+def server_of(timestamp: int) -> int:
+    return 2 - timestamp % 2
+
+
+def turns_of(timestamps: Iterable[int]) -> list[Turn]:
+    """In the same order."""
+    turns: list[Turn] = []
+    for timestamp in timestamps:
+        if turns and turns[-1].server == server_of(timestamp):
+            turns[-1].last = timestamp
+            turns[-1].count += 1
+        else:
+            turns.append(Turn(server_of(timestamp), timestamp, timestamp, 1))
+    return turns
 
 
 class RecentWrites:

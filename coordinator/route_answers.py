@@ -308,6 +308,7 @@ _STATE = {
         {"number": 1, "age_ms": 1200, "master": "mysql-master", "quorum": ["replica-1", "replica-2"], "writes": 1}
     ],
     "timestamps": [{"timestamp": 5, "server": 1, "batch": 1}],
+    "turns": [{"server": 1, "first": 5, "last": 5, "count": 1}],
 }
 _TRAFFIC = {
     "number": [59, 60],

@@ -4,7 +4,8 @@ A sample is the difference to the one before. It is taken once a second whether 
 to see what was.
 
 Hard case: the process was frozen, or had no turn for seconds. What happened meanwhile is in one sample: it is divided by the time
-that it covers, and the seconds that have no sample of their own are missing, not zero.
+that it covers, and the seconds that have no sample of their own are missing, not zero. And a sample that is due right after one
+that came late is left out: a rate over some milliseconds says nothing of a second.
 """
 
 from collections import deque
@@ -15,6 +16,8 @@ from traffic import CLIENT_GONE, OK, SECONDS, Traffic, quantile
 
 SECONDS_MAX = 300
 SECOND_NS = 1_000_000_000
+APART_S = 0.5
+"""Between two samples at least."""
 WRITES = ("write", "batch", "schema change")
 """Kinds of requests that are taken together. A batch is counted here although all its statements may be reads."""
 READS = ("read",)
@@ -69,12 +72,12 @@ class TrafficHistory:
         return found[::-1]
 
     def sample(self, now_ns: int, weights: Mapping[str, float]) -> None:
-        """Note what happened since the last call; the first one only begins. Two that are less than a ms apart are one."""
+        """Note what happened since the last call; the first one only begins."""
         first = not self._sampled_ns
         if first:
             self._began_ns = now_ns
         elapsed_s = (now_ns - self._sampled_ns) / SECOND_NS
-        if elapsed_s < 0.001:
+        if elapsed_s < APART_S:
             return
         self._sampled_ns = now_ns
         requests, self._requests = self._requests, dict(self._traffic.requests)

@@ -36,7 +36,7 @@ const TAKES = {
     showElections(elections, state.step);
     showAdvice(state);
     showQuorums(state.batches, Object.keys(state.nodes));
-    showTimestamps(state.timestamps, state.status.timestamp_service_errors);
+    showTimestamps(state.timestamps, state.turns, state.status.timestamp_service_errors);
     if (isDue) traffic.draw(elections, state.now_us);
     isDue = false;
   },

@@ -46,7 +46,7 @@ class Card {
 
   constructor(name, onSwitch) {
     const facts = [...this.#facts].map(([fact, value]) => make("div", {}, make("dt", {}, fact), value));
-    this.#button = make("button", { type: "button", class: "switch" }, `Make ${name} the master`);
+    this.#button = make("button", { type: "button", class: "switch", "aria-label": `Make master: ${name}` }, "Make master");
     this.#button.addEventListener("click", onSwitch);
     this.element = make(
       "li",

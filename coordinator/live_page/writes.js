@@ -26,40 +26,59 @@ export function showQuorums(batches, names) {
   setText(byId("quorums-summary"), `The newest: ${what}, ${ago(ageMs)}, on the disks of ${master} and ${quorum.join(" and ")}.`);
 }
 
-/** A place a write, in the order of the log; the lane says whose number it has. */
-export function showTimestamps(timestamps, errors) {
+/** Above, whose turn it was in the order of the log; below, the newest ones by themselves, with their batches. */
+export function showTimestamps(timestamps, turns, errors) {
   if (timestamps.length === 0) return;
   const box = byId("timestamps");
   const width = Math.max(240, box.clientWidth);
-  const step = (width - LABEL - 8) / 60;
-  const x = (index) => LABEL + step * (index + 0.5);
-  const parts = [1, 2].map((server) =>
-    makeSvg("text", { class: "label", x: 0, y: 32 * server - 8 }, `server ${server}, ${server === 1 ? "odd" : "even"}`),
-  );
-  timestamps.forEach(({ server }, index) => {
-    const y = 32 * server - 12;
-    const size = Math.min(5, 0.45 * step);
-    const shape =
-      server === 1
-        ? makeSvg("circle", { class: "one", cx: x(index), cy: y, r: size })
-        : makeSvg("rect", { class: "two", x: x(index) - size, y: y - size, width: 2 * size, height: 2 * size });
-    parts.push(shape);
-  });
-  for (const [first, last] of runsOf(timestamps.map(({ batch }) => batch))) {
-    parts.push(makeSvg("path", { class: "grid", d: `M${x(first) - 0.35 * step} 70H${x(last) + 0.35 * step}` }));
-  }
-  for (const [index, anchor] of [[0, "start"], [timestamps.length - 1, "end"]]) {
-    if (index && timestamps.length < 30) continue; // they would run into each other
-    parts.push(makeSvg("text", { class: "tick", x: x(index), y: 88, "text-anchor": anchor }, whole(timestamps[index].timestamp)));
-  }
-  draw(box, width, 94, parts, "timestamps-title");
-  const odd = timestamps.filter(({ server }) => server === 1).length;
+  const parts = [...turnsOf(turns, width), ...newestOf(timestamps, width)];
+  draw(box, width, 118, parts, "timestamps-title");
+  const counts = [1, 2].map((server) => sum(turns.filter((turn) => turn.server === server)));
   const failing = Object.entries(errors).map(([url, why]) => ` ${url} does not answer: ${why}.`);
   setText(
     byId("timestamps-summary"),
-    `Of the last ${timestamps.length}, ${odd} of server 1 and ${timestamps.length - odd} of server 2; ` +
-      `the newest is ${whole(timestamps.at(-1).timestamp)}.${failing.join("")}`,
+    `From ${whole(turns[0].first)} to ${whole(turns.at(-1).last)}: ${whole(counts[0])} of server 1 and ` +
+      `${whole(counts[1])} of server 2, in ${turns.length === 1 ? "one turn" : `${turns.length} turns`}.${failing.join("")}`,
   );
+}
+
+const sum = (turns) => turns.reduce((total, { count }) => total + count, 0);
+
+function turnsOf(turns, width) {
+  const scale = (width - LABEL) / sum(turns);
+  const parts = [1, 2].map((server) =>
+    makeSvg("text", { class: "label", x: 0, y: 24 * server - 6 }, `server ${server}, ${server === 1 ? "odd" : "even"}`),
+  );
+  let passed = 0;
+  for (const { server, count } of turns) {
+    const place = { x: LABEL + scale * passed, y: 24 * server - 17, width: Math.max(1, scale * count - 1), height: 12 };
+    parts.push(makeSvg("rect", { class: server === 1 ? "one" : "two", ...place }));
+    passed += count;
+  }
+  return parts;
+}
+
+function newestOf(timestamps, width) {
+  const step = (width - LABEL) / 60;
+  const x = (index) => LABEL + step * (index + 0.5);
+  const size = Math.min(4, 0.4 * step);
+  const parts = [makeSvg("text", { class: "label", x: 0, y: 78 }, `newest ${timestamps.length}`)];
+  timestamps.forEach(({ server }, index) => {
+    const square = { x: x(index) - size, y: 74 - size, width: 2 * size, height: 2 * size };
+    parts.push(
+      server === 1
+        ? makeSvg("circle", { class: "one", cx: x(index), cy: 74, r: size })
+        : makeSvg("rect", { class: "two", ...square }),
+    );
+  });
+  for (const [first, last] of runsOf(timestamps.map(({ batch }) => batch))) {
+    parts.push(makeSvg("path", { class: "batch", d: `M${x(first) - 0.35 * step} 88H${x(last) + 0.35 * step}` }));
+  }
+  for (const [index, anchor] of [[0, "start"], [timestamps.length - 1, "end"]]) {
+    if (index && timestamps.length < 30) continue; // they would run into each other
+    parts.push(makeSvg("text", { class: "tick", x: x(index), y: 108, "text-anchor": anchor }, whole(timestamps[index].timestamp)));
+  }
+  return parts;
 }
 
 function draw(box, width, height, parts, titleId) {

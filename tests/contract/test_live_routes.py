@@ -68,7 +68,10 @@ class Stream:
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 8000),
         }
-        self.task = asyncio.create_task(transport.app(scope, self._receive, self._send))  # type: ignore[arg-type]
+        self.task = asyncio.create_task(self._ask(transport.app, scope))
+
+    async def _ask(self, app: Any, scope: dict[str, Any]) -> None:
+        await app(scope, self._receive, self._send)
 
     async def _receive(self) -> dict[str, object]:
         if not self._asked:
@@ -165,6 +168,7 @@ async def test_once_it_is_all_there_is_as_json(client: httpx.AsyncClient) -> Non
     assert body["viewer"] == {"role": None}
     assert (state["can_write"], state["step"], list(state["nodes"])) == (True, None, list(NAMES))
     assert state["timestamps"] == [{"timestamp": written["timestamp"], "server": 1, "batch": 1}]
+    assert state["turns"] == [{"server": 1, "first": 5, "last": 5, "count": 1}]
     (batch,) = state["batches"]
     assert (batch["master"], batch["quorum"], batch["writes"]) == ("mysql-master", written["quorum"], 1)
     assert state["nodes"]["replica-1"]["epoch"] == state["status"]["epoch"]

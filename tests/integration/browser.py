@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import ConsoleMessage, Error, Page, Request, async_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "this test needs a browser: install Debian's package chromium (apt-get install chromium)"
@@ -23,13 +23,23 @@ class Complaints:
     """All that were asked for."""
 
     def listen_to(self, page: Page) -> None:
-        page.on("console", lambda told: told.type in ("error", "warning") and self.errors.append(told.text))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._told)
+        page.on("pageerror", self._fault)
         page.on("requestfailed", self._failed)
-        page.on("request", lambda request: self.urls.append(request.url))
+        page.on("request", self._asked)
 
-    def _failed(self, request: Any) -> None:
+    def _told(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def _fault(self, error: Error) -> None:
+        self.errors.append(str(error))
+
+    def _failed(self, request: Request) -> None:
         self.errors.append(f"{request.method} {request.url}: {request.failure}")
+
+    def _asked(self, request: Request) -> None:
+        self.urls.append(request.url)
 
 
 @contextlib.asynccontextmanager

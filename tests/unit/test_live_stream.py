@@ -200,7 +200,8 @@ async def test_who_takes_its_events_slowly_is_sent_the_newest_and_has_missed_no_
     while not slow.events.empty():
         slow.events.get_nowait()
     slow.takes.set()
-    numbers, masters = [], []
+    numbers: list[int] = []
+    masters: list[str] = []
     while "master-8" not in masters:
         name, body = await slow.next()
         numbers += body["number"] if name == "traffic" else []

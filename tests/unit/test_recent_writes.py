@@ -1,6 +1,7 @@
 """Which writes were committed last, together with which, and on whose disks."""
 
-from recent_writes import BATCHES_MAX, TIMESTAMPS_MAX, RecentWrites
+import pytest
+from recent_writes import BATCHES_MAX, TIMESTAMPS_MAX, RecentWrites, Turn, turns_of
 
 from replication.effects import Acknowledge
 from replication.values import Executed
@@ -27,15 +28,29 @@ def test_what_is_acknowledged_in_one_step_is_one_batch() -> None:
 
 def test_only_the_newest_are_kept() -> None:
     recent = RecentWrites()
-    for number in range(1, 1001):
+    for number in range(1, 3001):
         recent.acknowledged(acknowledged(number), number)
-    assert [number for number, _ in recent.timestamps] == list(range(1001 - TIMESTAMPS_MAX, 1001))
-    assert [batch.number for batch in recent.batches] == list(range(1001 - BATCHES_MAX, 1001))
+    assert [number for number, _ in recent.timestamps] == list(range(3001 - TIMESTAMPS_MAX, 3001))
+    assert [batch.number for batch in recent.batches] == list(range(3001 - BATCHES_MAX, 3001))
 
 
 def test_a_large_batch_keeps_its_size_and_the_newest_of_its_timestamps() -> None:
     recent = RecentWrites()
-    for number in range(1, 513):
+    for number in range(1, 1501):
         recent.acknowledged(acknowledged(number), 7)
     (batch,) = recent.batches
-    assert (batch.writes, len(recent.timestamps)) == (512, TIMESTAMPS_MAX)
+    assert (batch.writes, len(recent.timestamps)) == (1500, TIMESTAMPS_MAX)
+
+
+@pytest.mark.parametrize(
+    ("timestamps", "expected"),
+    [
+        ([], []),
+        ([5], [Turn(1, 5, 5, 1)]),
+        ([5, 7, 11, 12, 14, 15], [Turn(1, 5, 11, 3), Turn(2, 12, 14, 2), Turn(1, 15, 15, 1)]),
+    ],
+)
+def test_timestamps_of_one_server_that_follow_one_another_are_a_turn(
+    timestamps: list[int], expected: list[Turn]
+) -> None:
+    assert turns_of(timestamps) == expected

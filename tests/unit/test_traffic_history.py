@@ -85,10 +85,16 @@ def test_samples_that_are_early_or_late_by_a_little_leave_no_hole(history: Traff
     assert [second.number for second in history.after(0)] == list(range(1, 50))
 
 
-def test_two_samples_at_one_time_are_one(history: TrafficHistory) -> None:
-    for _ in range(2):
-        history.sample(BEGAN_NS + SECOND_NS, {})
-    assert history.newest == 1
+def test_a_sample_right_after_one_that_was_late_is_left_out_and_its_requests_are_the_next_ones(
+    traffic: Traffic, history: TrafficHistory
+) -> None:
+    """They were divided by 30 ms: a peak that never was."""
+    history.sample(BEGAN_NS + 1_970_000_000, {})
+    for _ in range(50):
+        traffic.ended("write", "ok", 1_000_000)
+    history.sample(BEGAN_NS + 2 * SECOND_NS, {})
+    history.sample(BEGAN_NS + 3 * SECOND_NS, {})
+    assert [(second.number, second.writes) for second in history.after(0)] == [(2, 0.0), (3, 48.5)]
 
 
 def test_five_minutes_are_kept_and_whoever_has_had_some_gets_the_rest(history: TrafficHistory) -> None:
