@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import PHONE, Complaints, opened_page
-from cluster_handle import ClusterHandle
+from cluster_handle import ClusterHandle, private_cluster
 from playwright.async_api import Locator, Page, expect
 from recording_client import Load
 from served_service import Services
@@ -39,6 +39,13 @@ def status(cluster: ClusterHandle) -> dict[str, Any]:
 def is_whole(cluster: ClusterHandle) -> bool:
     nodes = status(cluster)["nodes"].values()
     return all(node["state"] == "level" and node["member"] for node in nodes)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterHandle]:
+    """Its own: other tests count on the rows that theirs has."""
+    with private_cluster(tmp_path_factory.mktemp("page")) as handle:
+        yield handle
 
 
 @pytest.fixture(autouse=True)
