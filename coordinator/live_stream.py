@@ -10,7 +10,7 @@ case, no other sign of life is needed.
 
 Invariant: events are made once for all viewers, and only while there is one. Nobody has a queue: whoever takes its events slowly
 is sent the newest when it is ready, and whoever takes nothing for SEND_S is hung up on. So a viewer costs the memory of one
-picture at most.
+picture at most. (The kernel would take megabytes of what nobody reads, minutes of it, so it is given little room.)
 
 A stream ends by itself when the coordinator is being stopped.
 """
@@ -18,6 +18,7 @@ A stream ends by itself when the coordinator is being stopped.
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
@@ -36,6 +37,8 @@ STATE_S = 0.5
 LOOK_S = 0.05
 """So often it is looked whether what matters has changed: nobody tells, because telling would be on the hot path."""
 SEND_S = 10.0
+SOCKET_BYTES = 16 << 10
+"""Of a viewer's unread events in the kernel; as much again is its own bookkeeping."""
 
 log = logging.getLogger("coordinator")
 
@@ -173,6 +176,8 @@ class LiveEvents(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises QueryError, before anything is sent, where there is no room for another viewer."""
         with self._stream.seat():
+            for ours in crash_point.sockets_to(scope["client"]):
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
             try:
                 with self._watches.around(receive):
                     await self._send(send)

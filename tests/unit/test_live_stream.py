@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -44,14 +45,14 @@ class StandInView:
 class Viewer:
     """One client, over ASGI. It takes what it is sent, unless told not to."""
 
-    def __init__(self, stream: LiveStream) -> None:
+    def __init__(self, stream: LiveStream, peer: tuple[str, int] = ("127.0.0.1", 1)) -> None:
         self.sent: list[Any] = []
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.has_left = asyncio.Event()
         self.takes = asyncio.Event()
         self.takes.set()
         response = LiveEvents(stream, ClientWatches(), {"role": None})
-        scope = {"type": "http", "client": ("127.0.0.1", 1)}
+        scope = {"type": "http", "client": peer}
         self.task = asyncio.create_task(response(scope, self._receive, self._send))
 
     async def _receive(self) -> dict[str, object]:
@@ -223,6 +224,20 @@ async def test_who_takes_nothing_is_hung_up_on(stream: LiveStream, monkeypatch: 
         await viewer.task
     assert hung_up == [("127.0.0.1", 1)]
     assert stream._viewers == 0
+
+
+async def test_the_kernel_keeps_little_of_what_a_viewer_does_not_read(stream: LiveStream) -> None:
+    """It was given megabytes: a viewer that read nothing was not noticed for ten minutes."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()) as theirs,
+        listening.accept()[0] as ours,
+    ):
+        before = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        viewer = Viewer(stream, theirs.getsockname())
+        await viewer.next_names(4)
+        after = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        assert after == 2 * live_stream.SOCKET_BYTES < before
 
 
 async def test_a_coordinator_that_is_being_stopped_ends_its_streams_and_begins_none(stream: LiveStream) -> None:
