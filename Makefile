@@ -7,7 +7,7 @@ FOLDERS = coordinator timestamp-service metrics-collector cabinet-service seer-s
 
 .DEFAULT_GOAL := help
 .PHONY: help up down clean status logs stop kill start freeze thaw setup venv format lint types quick-tests \
-	slow-tests simulate test-faults test-e2e images-offline bench bench-failover check test demo demo-docker
+	slow-tests simulate test-faults test-e2e images-offline bench bench-failover page-pictures check test demo demo-docker
 
 help:
 	@echo "make up | status | down | clean      start the cluster, look at it, end it, remove its data"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-e2e      the ten containers, stopped, paused, killed and cut off, as root on an engine of its own"
 	@echo "make bench [QUICK=1] [PARTS=…] [FIGURES=1]      beside one MySQL, semisync, Group Replication and Galera, in one run"
 	@echo "make bench-failover [RUNS=30]      how long writes pause when something fails"
+	@echo "make page-pictures      the README's pictures of the live page, in Chromium"
 	@echo "make check | test | format      fast checks; every test there is; format the source"
 	@echo "CLUSTER_DIR=… PORT_OFFSET=… MYSQLD=… PYTHON=…      another cluster, server or Python"
 
@@ -91,6 +92,10 @@ bench: venv
 RUNS ?= 30
 bench-failover: venv
 	PYTHONPATH=.:coordinator:tests/integration $(RUN)/python tests/bench/failover_bench.py --runs $(RUNS)
+
+# On a cluster of its own, under load, in Debian's Chromium.
+page-pictures: venv
+	PYTHONPATH=.:coordinator:tests/integration $(RUN)/python tests/integration/page_pictures.py coordinator/live_page/screenshots
 
 # `make check test` runs nothing twice.
 check: lint types quick-tests

@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Coroutine
-from typing import Literal
+from typing import Any, Literal
 
 import coordinator_points as points
 import crash_point
@@ -19,11 +19,14 @@ from crash_point import ConnectionCut
 from driver import Driver
 from errors import QueryError
 from exactly_once import ExactlyOnce
+from live_stream import LiveStream
+from live_view import LiveView
 from node_reading import NodeReading
 from pydantic import SecretStr
 from query_contract import HealthAnswer
 from query_endpoint import QueryEndpoint
 from traffic import Traffic
+from traffic_history import TrafficHistory
 from verification_run import Pace
 from verifier import Verifier
 from verify_contract import VerifyAnswer
@@ -44,6 +47,7 @@ log = logging.getLogger("coordinator")
 VERIFY_WAIT_S = 60.0
 """How long `POST /verify` waits for the end of a comparison at most."""
 FORGET_INTERVAL_S = 60.0
+SAMPLE_INTERVAL_S = 1.0
 HISTORIANS_MAX = 2
 """Connections, a node, for looking at what became of requests."""
 STREAM_END_S = 2.0
@@ -151,6 +155,10 @@ class Coordinator:
         self.verifier = Verifier(self.driver, self.replicator.state, checksums, pace)
         self._verify_interval_s = settings.verify_interval_s
         self.numbers = Sources(self.traffic, admission, self.replicator, self.timestamps.failures, self.verifier)
+        self.live_view = LiveView(
+            self.replicator, self.advice, self.driver.recent, TrafficHistory(self.traffic), self.status
+        )
+        self.live = LiveStream(self.live_view)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -162,11 +170,13 @@ class Coordinator:
                 self.verifier.repeat(self._verify_interval_s, self._verification_ended), "comparing now and then"
             )
         self._begin(self._forget_keys(), "forgetting keys")
+        self._begin(self._sample_traffic(), "sampling the traffic")
         crash_point.reach(points.START_AFTER)
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
+        await self.live.stop()
         await self.verifier.stop()
         await self.driver.stop()
         for reader in (*self.readers.values(), *self.historians.values()):
@@ -191,6 +201,13 @@ class Coordinator:
                 while await self.once.has_old_ones():
                     if not isinstance(await self.driver.write((self.once.forgetting(),)), Acknowledge):
                         break
+
+    async def _sample_traffic(self) -> None:
+        began_s = time.monotonic()
+        while True:
+            self.live_view.sample(time.monotonic_ns())
+            # to the next whole second since the beginning: a second without a sample would be missing on the page
+            await asyncio.sleep(SAMPLE_INTERVAL_S - (time.monotonic() - began_s) % SAMPLE_INTERVAL_S)
 
     def _begin(self, work: Coroutine[None, None, None], what: str) -> None:
         """Something that goes on as long as the process."""
@@ -228,6 +245,10 @@ class Coordinator:
             progress=self.verifier.progress,
             last=last,
         )
+
+    def status(self) -> dict[str, Any]:
+        """Body of GET /status."""
+        return status_view.status(self.replicator, self.original_master, self.timestamps.errors)
 
     def why_not_alive(self) -> str:
         """Empty: the protocol's loop runs."""

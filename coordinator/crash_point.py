@@ -26,7 +26,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 EXIT_STATUS = 137
 """What a shell says of a process that SIGKILL ended."""
@@ -129,10 +129,17 @@ def hang_up(peer: tuple[str, int] | None) -> None:
 
     ASGI has no word for it: a server that gets no response to send makes up one with status 500.
     """
+    for ours in sockets_to(peer):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            ours.shutdown(socket.SHUT_RDWR)
+
+
+def sockets_to(peer: tuple[str, int] | None) -> Iterator[socket.socket]:
+    """Our end of the connection to this client, whatever library holds it; valid until the next one is asked for."""
     for descriptor in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):  # closed meanwhile, or not connected
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 # a copy, so that closing it does not take the descriptor away from its owner
                 with socket.socket(fileno=os.dup(descriptor)) as ours:
                     if ours.getpeername()[:2] == peer:
-                        ours.shutdown(socket.SHUT_RDWR)
+                        yield ours

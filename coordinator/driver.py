@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 import crash_point
 from coordinator_points import AFTER, BEFORE
 from crash_point import ConnectionCut
+from recent_writes import RecentWrites
 from traffic import Traffic
 
 from adapters.mysql_node import CommandFailed
@@ -93,6 +94,7 @@ class Driver:
         self._deadline_ns = deadline_ns
         self._change_deadline_ns = change_deadline_ns
         self._traffic = traffic
+        self.recent = RecentWrites()
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._waiting: dict[int, asyncio.Future[Acknowledge | Refuse | Fail | Stale]] = {}
         self._readers: dict[int, asyncio.Future[ReadAllowed | ReadRefused]] = {}
@@ -189,7 +191,7 @@ class Driver:
 
     def dispatch(self, event: Event) -> None:
         """One step. Never called from within a step: effects are carried out by tasks and futures."""
-        now_ns = time.monotonic_ns()
+        self.stepped_at_ns = now_ns = time.monotonic_ns()
         try:
             effects = self.replicator.step(event, now_ns, time.time_ns() // 1000)
             for effect in effects:
@@ -197,7 +199,6 @@ class Driver:
             self._set_timer(now_ns)
         except Exception:  # noqa: BLE001 (it ends the process)
             self.die("a step of the protocol failed")
-        self.stepped_at_ns = now_ns
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, NodeCommand):
@@ -205,6 +206,8 @@ class Driver:
                 self._traffic.batch_sizes.observe(len(effect.requests))
             self._spawn(self._command(effect))
         elif isinstance(effect, Answer):
+            if isinstance(effect, Acknowledge):
+                self.recent.acknowledged(effect, self.stepped_at_ns)
             self._tell(self._waiting.get(effect.request_id), effect)
         elif isinstance(effect, ReadAllowed | ReadRefused):
             self._answer_reader(effect)

@@ -1,7 +1,7 @@
 """A FastAPI application that asks for a bearer token before a request reaches a route, and whose OpenAPI says so.
 
-Default-deny: what is not in OPEN_PATHS wants a token, also a route that somebody adds, also one that does not exist. A request is
-refused by its head; its body is not looked at. Where access is off nothing stands in the way.
+Default-deny: what is not in OPEN_PATHS, or opened by the service itself, wants a token, also a route that somebody adds, also one
+that does not exist. A request is refused by its head; its body is not looked at. Where access is off nothing stands in the way.
 
 The other services use the same file, and their images copy it.
 """
@@ -43,6 +43,8 @@ class Rules:
     """The published shape of a refusal."""
     refuse: Callable[[Role | None, Role], bytes]
     """The role that the token has (None: no token, or nobody's) and the one that is needed -> a refusal's JSON."""
+    open_paths: frozenset[str] = frozenset()
+    """Of this service alone, beside OPEN_PATHS: what is there is no secret."""
 
 
 def service_rules(tokens: Tokens | None, refusal: type[BaseModel]) -> Rules:
@@ -58,9 +60,10 @@ class Guard:
         self._app = app
         self._tokens = tokens
         self._rules = rules
+        self._open_paths = OPEN_PATHS | rules.open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or scope["path"] in self._open_paths:
             await self._app(scope, receive, send)
             return
         held = self._tokens.role_in(scope["headers"])
@@ -149,7 +152,7 @@ def _declare_access(document: dict[str, Any], rules: Rules) -> None:
         return {"application/json": {"schema": schema, "example": json.loads(rules.refuse(held, needed))}}
 
     for path, operations in document["paths"].items():
-        if path in OPEN_PATHS:
+        if path in OPEN_PATHS | rules.open_paths:
             continue
         for method, operation in operations.items():
             operation["security"] = security

@@ -9,7 +9,6 @@ import crash_point
 import errors
 import msgspec
 import route_answers as told
-import status_view
 from access import Role, Tokens
 from api_docs import serve_docs
 from composition import Coordinator
@@ -21,6 +20,7 @@ from fastapi import FastAPI, Header, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from guarded_api import BODY_TOO_LARGE, GuardedApi, Rules
+from live_routes import PAGE_PATHS, add_live_routes
 from query_contract import (
     TIMESTAMP_MAX,
     BatchAnswer,
@@ -81,7 +81,7 @@ def create_api(
 ) -> FastAPI:
     """The FastAPI application: everything but the hot path is answered by it. `tokens`: None, access is off."""
     api = GuardedApi(
-        Rules(tokens, role_for, ErrorAnswer, refuse),
+        Rules(tokens, role_for, ErrorAnswer, refuse, PAGE_PATHS),
         title="Distributed MySQL coordinator",
         description=description,
         lifespan=lifespan,
@@ -146,8 +146,7 @@ def create_api(
     )
     async def status() -> dict[str, Any]:
         """Who is master, what the cluster waits for, how far the log is and in what state each node is."""
-        coordinator = coordinator_of()
-        return status_view.status(coordinator.replicator, coordinator.original_master, coordinator.timestamps.errors)
+        return coordinator_of().status()
 
     @api.get(
         "/elections",
@@ -268,6 +267,7 @@ def create_api(
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         return JSONResponse(bad_request(422, f"the request does not fit: {faults}").body(), status_code=422)
 
+    add_live_routes(api, coordinator_of, tokens)
     serve_docs(api)
     return api
 

@@ -48,8 +48,9 @@ class Application:
             await self.api(scope, receive, send)
 
     def stop_waiting(self) -> None:
-        """The process is to end soon: whoever waits for something long is told how far it is."""
+        """The process is to end soon: who waits for something long is told how far it is, and who only looks on is sent away."""
         self._running().verifier.send_away()
+        self._running().live.send_away()
 
 
 def allow_many_connections() -> None:

@@ -284,3 +284,54 @@ NOT_READY = answer(
     waiting={"ready": False, "service": "coordinator", "reason": "another coordinator has taken over"},
     stopping=errors.stopping().body(),
 )
+_STATE = {
+    "now_us": 1763915460000000,
+    "status": STATUS["content"]["application/json"]["examples"]["serving"]["value"],
+    "can_write": True,
+    "step": None,
+    "nodes": {name: {"epoch": 1, "behind": 0, "lag_ms": 0.0} for name in _NODES},
+    "cabinet": {
+        "age_ms": 412,
+        "quorum": ["replica-1", "replica-2"],
+        "weights": {"replica-1": 0.5, "replica-2": 0.4, "replica-3": 0.1},
+        "excluded": {},
+        "reason": "the 2 of 3 usable replicas with the highest weights",
+    },
+    "seer": {
+        "age_ms": 411,
+        "ranking": ["replica-1"],
+        "scores": {"replica-1": {"latency_score": 0.5, "stability_score": 0.99, "lag_score": 0.5, "total": 0.696}},
+        "excluded": {"replica-2": "not healthy", "replica-3": "not healthy"},
+        "reason": "the only candidate",
+    },
+    "batches": [
+        {"number": 1, "age_ms": 1200, "master": "mysql-master", "quorum": ["replica-1", "replica-2"], "writes": 1}
+    ],
+    "timestamps": [{"timestamp": 5, "server": 1, "batch": 1}],
+    "turns": [{"server": 1, "first": 5, "last": 5, "count": 1}],
+}
+_TRAFFIC = {
+    "number": [59, 60],
+    "writes": [0.0, 1.0],
+    "reads": [0.0, 0.0],
+    "failed": [0.0, 0.0],
+    "refused": [0.0, 0.0],
+    "write_ms_p50": [None, 2.5],
+    "write_ms_p99": [None, 2.99],
+    "read_ms_p50": [None, None],
+    "read_ms_p99": [None, None],
+    "weights": {"mysql-master": [None, None], "replica-1": [0.5, 0.5]},
+}
+LIVE = answer(
+    "As it is now",
+    serving={"viewer": {"role": None}, "elections": [_ELECTION], "traffic": _TRAFFIC, "state": _STATE},
+)
+LIVE["content"]["text/event-stream"] = {
+    "schema": {
+        "type": "string",
+        "description": "Server-sent events, to whoever accepts this type. Their data is JSON: `viewer` (a ViewerView, once),"
+        " `elections` (an ElectionsAnswer, whenever one has changed), `traffic` (a LiveTraffic: at first all seconds, then each"
+        " as it has passed) and `state` (a LiveState: twice a second, and at once when the master, the epoch or a node changes)",
+    },
+    "example": 'event: viewer\ndata: {"role":null}\n\nevent: elections\ndata: {"elections":[]}\n\n',
+}

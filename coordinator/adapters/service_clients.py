@@ -6,7 +6,9 @@ also send calls within the cluster to the machine's proxy.)
 """
 
 import asyncio
+import contextlib
 import ssl
+import time
 
 import httpx
 import request_ids
@@ -99,30 +101,34 @@ class AdviceClient:
         self._cabinet_url = cabinet_url
         self._seer_url = seer_url
         self._client = _client(timeout_s, token)
-        self.quorum: tuple[str, ...] = ()
-        self.ranking: tuple[str, ...] = ()
+        self.quorum: QuorumAnswer | None = None
+        self.quorum_at_ns = 0
+        """When Cabinet said so, on the monotonic clock."""
+        self.ranking: LeaderAnswer | None = None
+        self.ranking_at_ns = 0
 
     async def fetch(self, master: str | None) -> AdviceArrived:
-        self.quorum = await self._quorum(master) or self.quorum
-        self.ranking = await self._ranking() or self.ranking
-        return AdviceArrived(self.quorum, self.ranking)
+        await self._ask_cabinet(master)
+        await self._ask_seer()
+        return AdviceArrived(
+            () if self.quorum is None else tuple(self.quorum.quorum),
+            () if self.ranking is None else tuple(self.ranking.ranking),
+        )
 
-    async def _quorum(self, master: str | None) -> tuple[str, ...]:
+    async def _ask_cabinet(self, master: str | None) -> None:
         body = {"operation": "write"} | ({"master": master} if master else {})
-        try:
+        with contextlib.suppress(httpx.HTTPError, ValidationError):  # the last answer is kept
             response = await self._client.post(f"{self._cabinet_url}/select-quorum", json=body)
             response.raise_for_status()
-            return tuple(QuorumAnswer.model_validate_json(response.content).quorum)
-        except (httpx.HTTPError, ValidationError):
-            return ()
+            self.quorum = QuorumAnswer.model_validate_json(response.content)
+            self.quorum_at_ns = time.monotonic_ns()
 
-    async def _ranking(self) -> tuple[str, ...]:
-        try:
+    async def _ask_seer(self) -> None:
+        with contextlib.suppress(httpx.HTTPError, ValidationError):  # the last answer is kept
             response = await self._client.post(f"{self._seer_url}/elect-leader", json={})
             response.raise_for_status()
-            return tuple(LeaderAnswer.model_validate_json(response.content).ranking)
-        except (httpx.HTTPError, ValidationError):
-            return ()
+            self.ranking = LeaderAnswer.model_validate_json(response.content)
+            self.ranking_at_ns = time.monotonic_ns()
 
     async def close(self) -> None:
         await self._client.aclose()

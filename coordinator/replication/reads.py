@@ -73,7 +73,9 @@ class ReadPath:
         return len(self._waiting) + len(self._round or ()) + self._weak.waiting
 
     def staleness_ns(self, node: NodeProgress) -> int | None:
-        """How old at most what is read at `node` now would be; None: older than anybody remembers."""
+        """Every write that was acknowledged so long ago is in the node's rows; None: nobody can tell."""
+        if node.applied_timestamp >= self._state.committed_timestamp:
+            return 0
         return self._weak.staleness_ns(node)
 
     def confirm_refusals(self, refusals: tuple[Refuse, ...], deadline_ns: int) -> None:

@@ -102,7 +102,7 @@ class WeakReads:
         return staleness_ns is not None and staleness_ns <= need.max_staleness_ns
 
     def staleness_ns(self, node: NodeProgress) -> int | None:
-        """Whatever was acknowledged so long before now, `node` has applied; None: nothing is known so far back."""
+        """Every write that was acknowledged so long ago is in the node's rows; None: nobody can tell."""
         complete_at_ns = self.moments.complete_at_ns(node.applied_timestamp)
         return None if complete_at_ns is None else self._state.now_ns - complete_at_ns
 

@@ -15,6 +15,8 @@ from api_docs import CACHE, POLICY
 from cabinet_contract import CabinetError
 from coordinator_in_process import InProcessCluster
 from guarded_api import OPEN_PATHS
+from live_routes import PAGE_PATHS
+from live_routes import POLICY as PAGE_POLICY
 from metrics_contract import MetricsRefusal
 from pydantic import BaseModel, SecretStr
 from query_contract import ErrorAnswer
@@ -37,6 +39,7 @@ NEEDS_READ: list[Request] = [
     ("GET", "/status", None),
     ("GET", "/elections", None),
     ("GET", "/verify", None),
+    ("GET", "/live", None),
     ("GET", "/transactions/a-key", None),
     ("GET", "/transactions?timestamp=5", None),
     ("GET", "/metrics", None),
@@ -56,7 +59,8 @@ NEEDS_ADMIN: list[Request] = [
     ("POST", "/verify", None),
     ("POST", "/switchover", {"to": "replica-1"}),
 ]
-OPEN: list[Request] = [("GET", path, None) for path in sorted(OPEN_PATHS)]
+OPEN_EVERYWHERE: list[Request] = [("GET", path, None) for path in sorted(OPEN_PATHS)]
+OPEN: list[Request] = [*OPEN_EVERYWHERE, *(("GET", path, None) for path in sorted(PAGE_PATHS))]
 ALL = [*NEEDS_READ, *NEEDS_WRITE, *NEEDS_ADMIN, *OPEN]
 WITH_ROLES = [
     *((role, request, request in NEEDS_READ or request in OPEN) for role in ("read",) for request in ALL),
@@ -136,7 +140,9 @@ async def test_who_is_not_known_is_answered_401_at_every_route_that_is_not_open(
 
 
 @pytest.mark.parametrize("request_sent", OPEN, ids=title)
-async def test_health_and_the_documentation_are_open_to_all(client: httpx.AsyncClient, request_sent: Request) -> None:
+async def test_health_the_documentation_and_the_live_page_without_its_data_are_open_to_all(
+    client: httpx.AsyncClient, request_sent: Request
+) -> None:
     assert (await send(client, request_sent)).status_code == 200
 
 
@@ -339,10 +345,10 @@ def check_headers(response: httpx.Response) -> None:
     cached = CACHE if response.request.url.path.startswith("/docs/") else "no-store"
     for name, value in (("x-content-type-options", "nosniff"), ("cache-control", cached)):
         assert response.headers.get_list(name) == [value], response.url
-    is_page = response.headers.get("content-type", "").startswith("text/html")
-    for name, value in (("x-frame-options", "DENY"), ("content-security-policy", POLICY)):
-        assert response.headers.get_list(name) == ([value] if is_page else []), response.url
-    assert is_page == (response.request.url.path == "/docs")
+    policy = {"/docs": POLICY, "/": PAGE_POLICY}.get(response.request.url.path) if response.status_code == 200 else None
+    for name, said in (("x-frame-options", policy and "DENY"), ("content-security-policy", policy)):
+        assert response.headers.get_list(name) == ([] if said is None else [said]), response.url
+    assert response.headers.get("content-type", "").startswith("text/html") == (policy is not None)
 
 
 async def test_every_answer_of_the_coordinator_has_the_security_headers(client: httpx.AsyncClient) -> None:
@@ -357,7 +363,7 @@ async def test_every_answer_of_a_service_has_the_security_headers(
     monkeypatch.setenv("SERVICE_TOKEN", SERVICE_TOKEN)
     requests: list[Request] = [*ROUTES[folder][1], ("GET", "/nothing-of-ours", None), ("DELETE", "/health", None)]
     async with service() as client:
-        for request in [*requests, *OPEN]:
+        for request in [*requests, *OPEN_EVERYWHERE]:
             for token in (None, SERVICE_TOKEN):
                 check_headers(await send(client, request, token))
 

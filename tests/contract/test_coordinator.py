@@ -356,8 +356,10 @@ async def test_a_request_that_is_too_large_is_refused_before_it_is_read_to_its_e
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
         ("GET", "/nothing", 404),
+        ("GET", "/page/nothing.js", 404),
+        ("GET", "/page/", 404),
+        ("POST", "/", 405),
         ("POST", "/nothing", 404),
         ("GET", "/query", 405),
         ("PUT", "/query", 405),

@@ -18,8 +18,10 @@ import composition
 import httpx
 import msgspec
 import pytest
+from cabinet_contract import QuorumAnswer
 from driver import Driver
 from model_node import CommandLost, ModelNode
+from seer_contract import CandidateScores, LeaderAnswer
 
 from adapters import checksum_sql
 from adapters.mysql_node import CommandFailed
@@ -56,6 +58,26 @@ USERS_ROWS: dict[str, list[tuple[object, ...]]] = {
     ],
     "keys": [("distributed_db", "users", "PRIMARY", "id", 0, "")],
 }
+QUORUM = QuorumAnswer(
+    operation="write",
+    quorum=["replica-1", "replica-2"],
+    quorum_size=2,
+    weights={"replica-1": 0.5, "replica-2": 0.25},
+    excluded={"replica-3": "not healthy"},
+    master="mysql-master",
+    reason="the only 2 usable replicas",
+)
+LEADER = LeaderAnswer(
+    leader="replica-3",
+    ranking=["replica-3", "replica-1"],
+    scores={
+        "replica-3": CandidateScores(latency_score=0.5, stability_score=0.9, lag_score=1.0, total=0.76),
+        "replica-1": CandidateScores(latency_score=0.5, stability_score=0.9, lag_score=0.5, total=0.66),
+    },
+    excluded={"replica-2": "not healthy"},
+    master="mysql-master",
+    reason="the highest total of 2 candidates",
+)
 STATE_S = 10.0
 """How long a test waits for a state at most."""
 
@@ -274,9 +296,16 @@ class InProcessTimestamps:
 
 
 class InProcessAdvice:
+    def __init__(self) -> None:
+        self.quorum: QuorumAnswer | None = None
+        self.ranking: LeaderAnswer | None = None
+        self.quorum_at_ns = self.ranking_at_ns = 0
+
     async def fetch(self, master: str | None) -> AdviceArrived:
         await asyncio.sleep(0)  # a turn of the loop, as the real one takes
-        return AdviceArrived(("replica-1", "replica-2"), ("replica-3", "replica-1"))
+        self.quorum, self.ranking = QUORUM, LEADER
+        self.quorum_at_ns = self.ranking_at_ns = time.monotonic_ns()
+        return AdviceArrived(tuple(QUORUM.quorum), tuple(LEADER.ranking))
 
     async def close(self) -> None:
         return
