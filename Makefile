@@ -7,7 +7,8 @@ FOLDERS = coordinator timestamp-service metrics-collector cabinet-service seer-s
 
 .DEFAULT_GOAL := help
 .PHONY: help up down clean status logs stop kill start freeze thaw setup venv format lint types quick-tests \
-	slow-tests simulate test-faults test-e2e images-offline bench bench-failover page-pictures check test demo demo-docker
+	slow-tests simulate test-faults test-e2e images-offline bench bench-failover page-pictures \
+	experiment-cabinet experiment-seer experiment-timestamps check test demo demo-docker
 
 help:
 	@echo "make up | status | down | clean      start the cluster, look at it, end it, remove its data"
@@ -20,6 +21,7 @@ help:
 	@echo "make bench [QUICK=1] [PARTS=…] [FIGURES=1]      beside one MySQL, semisync, Group Replication and Galera, in one run"
 	@echo "make bench-failover [RUNS=30]      how long writes pause when something fails"
 	@echo "make page-pictures      the README's pictures of the live page, in Chromium"
+	@echo "make experiment-cabinet | experiment-seer | experiment-timestamps [SEED=…] [QUICK=1] [FIGURES=1]      what adaptive choices gain"
 	@echo "make check | test | format      fast checks; every test there is; format the source"
 	@echo "CLUSTER_DIR=… PORT_OFFSET=… MYSQLD=… PYTHON=…      another cluster, server or Python"
 
@@ -96,6 +98,13 @@ bench-failover: venv
 # On a cluster of its own, under load, in Debian's Chromium.
 page-pictures: venv
 	PYTHONPATH=.:coordinator:tests/integration $(RUN)/python tests/integration/page_pictures.py coordinator/live_page/screenshots
+
+# What Cabinet, SEER and two timestamp servers gain, on a live cluster: a table, JSON and a picture. FIGURES=1 writes what README shows.
+experiment-cabinet experiment-seer experiment-timestamps: experiment-%: venv
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
+	PYTHONPATH=.:coordinator:seer-service:tests/integration:tests/faults:tests/bench $(RUN)/python tests/experiments/$*_experiment.py \
+		$(if $(QUICK),--quick) $(if $(filter command environment,$(origin SEED)),--seed $(SEED)) \
+		--out $(if $(FIGURES),tests/experiments/figures,.bench) $(ARGS)
 
 # `make check test` runs nothing twice.
 check: lint types quick-tests

@@ -23,11 +23,22 @@ from replication.events import AdviceArrived, TimestampsGranted, TimestampsRefus
 ASK_AGAIN_S = 0.5
 
 
+class Transport(httpx.AsyncHTTPTransport):
+    """httpx's, that calls a connection lost which was reset as soon as it was open, as it calls any other. AnyIO then asks a
+    socket for its peer that is gone, and what comes out is no httpx.HTTPError."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except (AttributeError, OSError) as error:
+            raise httpx.ConnectError(f"the connection was reset as soon as it was open ({error})") from error
+
+
 def _client(timeout_s: float, token: SecretStr | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         timeout=timeout_s,
         trust_env=False,
-        verify=ssl.create_default_context(),
+        transport=Transport(verify=ssl.create_default_context()),
         headers=bearer(token),
         event_hooks={"request": [request_ids.sign]},
     )

@@ -12,12 +12,7 @@ the machine before the run and what one flush of its disk takes.
 """
 
 import argparse
-import os
-import platform
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +24,7 @@ from fault_measuring import measure_failover, measure_slow
 from galera import GALERA
 from load_generators import missing_generators
 from long_measuring import measure_growth, measure_idle
+from machine_facts import about_machine, commit
 from measuring import Plan, measure_loads
 from peers import GROUP_REPLICATION, GROUP_REPLICATION_HASTY, SEMISYNC, SEMISYNC_FLUSHED, SINGLE
 from project_system import PROJECT
@@ -53,7 +49,6 @@ KINDS = {
 }
 BY_DEFAULT = ("project", "single", "semisync", "semisync-flushed", "gr", "galera", "empty-route")
 WORKS = ("insert", "update", "batch", "read", "mix")
-FLUSHES = 200
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -93,36 +88,6 @@ def _names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.replace(",", " ").split())
-
-
-def flush_ms(folder: Path) -> float:
-    """The median of what appending four kilobytes to a file and flushing it takes where the systems' data is."""
-    path, times_ms = folder / "flush-probe", []
-    folder.mkdir(parents=True, exist_ok=True)
-    with path.open("wb", buffering=0) as file:
-        for _ in range(FLUSHES):
-            began_s = time.perf_counter()
-            file.write(bytes(4096))
-            os.fdatasync(file.fileno())
-            times_ms.append((time.perf_counter() - began_s) * 1000)
-    path.unlink()
-    return statistics.median(times_ms)
-
-
-def about_machine(folder: Path) -> str:
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")), "processor")
-    return (
-        f"{os.cpu_count()} x {model}, Linux {platform.release()}, one flush {flush_ms(folder):.2f} ms, "
-        f"load before {os.getloadavg()[0]:.1f}"
-    )
-
-
-def _commit() -> str:
-    said = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return said.stdout.strip() or "unknown"
 
 
 def chosen(options: argparse.Namespace, results: Results, part: str) -> list[SystemKind]:
@@ -170,7 +135,7 @@ def run(options: argparse.Namespace, results: Results, say: Callable[[str], None
     for part in (part for part in PARTS if part in options.parts):
         about: dict[str, Any] = {
             "began": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            "commit": _commit(),
+            "commit": commit(),
             "machine": machine,
             "plan": sizes[part],
         }

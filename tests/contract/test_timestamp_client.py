@@ -6,8 +6,11 @@ import json
 import time
 from collections.abc import AsyncIterator
 
-from adapters.service_clients import TimestampClient
-from replication.events import TimestampsGranted, TimestampsRefused
+import httpx
+import pytest
+
+from adapters.service_clients import AdviceClient, TimestampClient
+from replication.events import AdviceArrived, TimestampsGranted, TimestampsRefused
 
 TIMEOUT_S = 1.0
 PROMPTLY_S = 0.5
@@ -90,6 +93,27 @@ async def test_a_server_that_answers_again_gets_its_turns_again() -> None:
         for _ in range(6):
             await client.fetch(1, 0)
         assert servers[0].asked - before == 3
+
+
+@pytest.mark.parametrize(
+    "raised", [AttributeError("'NoneType' object has no attribute 'getpeername'"), OSError(107, "not connected")]
+)
+async def test_a_connection_that_is_reset_as_soon_as_it_is_open_is_a_failed_call_and_no_end_of_the_coordinator(
+    raised: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By uvloop's sockets and by asyncio's: seen with a proxy that takes connections for a server that was killed."""
+
+    async def reset(_: httpx.AsyncHTTPTransport, __: httpx.Request) -> httpx.Response:
+        raise raised
+
+    async with two_servers() as (client, _):
+        monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", reset)
+        refused = await client.fetch(1, 0)
+        assert isinstance(refused, TimestampsRefused)
+        assert "reset" in refused.reason
+    advice = AdviceClient("http://cabinet", "http://seer", TIMEOUT_S)
+    assert await advice.fetch("mysql-master") == AdviceArrived((), ())
+    await advice.close()
 
 
 async def test_where_both_hang_the_answer_names_both_and_the_first_that_is_back_is_used() -> None:
