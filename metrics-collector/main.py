@@ -67,7 +67,7 @@ class CollectorSettings(BaseSettings):
     latency_window_probes: Annotated[int, Field(ge=1, le=100_000)] = 300
     """Answers that minimum and p99 look back on: 300 are a minute at five a second."""
     latency_smoothing: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """Weight of the newest latency in the smoothed one: at 0.2 half of a change shows after three answers."""
+    """Weight of the newest latency in the smoothed one: at 0.2 half of a change shows after four answers."""
 
     @field_validator("nodes", mode="before")
     @classmethod

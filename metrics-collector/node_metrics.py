@@ -2,8 +2,10 @@
 
 Pure: time is an argument (the collector's monotonic clock). One `ClusterTracker` per collector.
 
-Latency is smoothed (EWMA) for choosing, with minimum and p99 (nearest rank) of a window of answers for people. A probe
-without an answer adds no sample: a time-out's length says nothing about the node, and it shows as `healthy: false`.
+Latency is smoothed (EWMA of medians of three) for choosing, with minimum and p99 (nearest rank) of a window of answers for
+people. One answer alone counts for nothing: seen, a probe that was held up once for 0.3 s made SEER choose a node that was 20 ms
+away for the next master. A probe without an answer adds no sample: a time-out's length says nothing about the node, and it shows
+as `healthy: false`.
 
 Lag has no common clock to be read from, so it is measured in what the collector saw: whenever the cluster's furthest
 timestamp grows, the moment is noted. A node's lag is the time from the first of these moments that it had not reached
@@ -24,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from operator import itemgetter
+from statistics import median_low
 
 from metrics_contract import NodeMetrics
 
@@ -52,14 +55,17 @@ class LatencyWindow:
 
     def __init__(self, *, sample_count_max: int, smoothing: float) -> None:
         self._samples_ns: deque[int] = deque(maxlen=sample_count_max)
+        self._newest_ns: deque[int] = deque(maxlen=3)
         self._smoothing = smoothing
         self._smoothed_ns: float | None = None
 
     def add(self, latency_ns: int) -> None:
         self._samples_ns.append(latency_ns)
+        self._newest_ns.append(latency_ns)
+        middle_ns = median_low(self._newest_ns)
         # The first sample is the best guess there is; starting from 0 would flatter a new node for seconds.
-        before = latency_ns if self._smoothed_ns is None else self._smoothed_ns
-        self._smoothed_ns = before + self._smoothing * (latency_ns - before)
+        before = middle_ns if self._smoothed_ns is None else self._smoothed_ns
+        self._smoothed_ns = before + self._smoothing * (middle_ns - before)
 
     @property
     def smoothed_ms(self) -> float | None:

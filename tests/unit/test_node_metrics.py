@@ -47,16 +47,31 @@ def test_min_and_p99_are_those_of_the_last_samples_sorted_by_hand(samples: list[
 
 
 @given(st.lists(st.integers(0, 10**10), min_size=1, max_size=50), st.floats(0.01, 1))
-def test_the_smoothed_latency_is_the_weighted_sum_of_all_samples(samples: list[int], smoothing: float) -> None:
+def test_the_smoothed_latency_is_the_weighted_sum_of_all_medians_of_three(samples: list[int], smoothing: float) -> None:
     window = LatencyWindow(sample_count_max=5, smoothing=smoothing)
     for sample in samples:
         window.add(sample)
-    expected = samples[0] * (1 - smoothing) ** (len(samples) - 1)
+    # of two the smaller one
+    middles = [sorted(samples[max(0, i - 2) : i + 1])[min(i, 1) if i >= 2 else 0] for i in range(len(samples))]
+    expected = middles[0] * (1 - smoothing) ** (len(middles) - 1)
     expected += sum(
-        sample * smoothing * (1 - smoothing) ** (len(samples) - 1 - i) for i, sample in enumerate(samples) if i > 0
+        middle * smoothing * (1 - smoothing) ** (len(middles) - 1 - i) for i, middle in enumerate(middles) if i > 0
     )
     assert window.smoothed_ms is not None
     assert math.isclose(window.smoothed_ms, expected / MS, rel_tol=1e-6, abs_tol=1e-9)
+
+
+def test_one_answer_that_was_held_up_changes_nothing_and_a_change_that_lasts_shows() -> None:
+    window = LatencyWindow(sample_count_max=300, smoothing=0.2)
+    for sample in (1 * MS, 1 * MS, 300 * MS, 1 * MS, 1 * MS):
+        window.add(sample)
+        assert window.smoothed_ms == 1
+    shown = []
+    for _ in range(5):
+        window.add(21 * MS)
+        assert window.smoothed_ms is not None
+        shown.append(round(window.smoothed_ms, 2))
+    assert shown == [1, 5, 8.2, 10.76, 12.81]
 
 
 def test_a_window_without_samples_says_nothing() -> None:
