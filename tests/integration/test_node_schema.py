@@ -29,7 +29,7 @@ from replication.values import Certainty, Disturbed, Executed, Rejected
 NOW = datetime(1970, 1, 1) + timedelta(microseconds=NOW_US)
 INTENT = 40
 EXECUTED = SchemaChanged((Executed(0, 0),))
-WAITING = "SELECT id FROM information_schema.processlist WHERE user = 'ddl' AND info IS NOT NULL"
+WAITING = "SELECT id FROM information_schema.processlist WHERE user = 'ddl' AND state LIKE 'Waiting for %lock'"
 USERS_DATABASES = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'user_%'"
 
 
