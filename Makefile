@@ -55,7 +55,7 @@ types: venv
 	set -e; for folder in $(FOLDERS); do $(RUN)/mypy $$folder; done
 
 quick-tests: venv
-	$(RUN)/python -m pytest -q tests/unit tests/contract
+	$(RUN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/contract
 
 # Two at a time, a file each: most of their time they wait for processes. Then those that measure or need all cores.
 slow-tests: venv
