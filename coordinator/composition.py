@@ -206,8 +206,9 @@ class Coordinator:
         began_s = time.monotonic()
         while True:
             self.live_view.sample(time.monotonic_ns())
-            # to the next whole second since the beginning: a second without a sample would be missing on the page
-            await asyncio.sleep(SAMPLE_INTERVAL_S - (time.monotonic() - began_s) % SAMPLE_INTERVAL_S)
+            # a second without a sample would be missing on the page
+            left_s = SAMPLE_INTERVAL_S - (time.monotonic() - began_s) % SAMPLE_INTERVAL_S
+            await asyncio.sleep(left_s)  # to the next whole one since the beginning
 
     def _begin(self, work: Coroutine[None, None, None], what: str) -> None:
         """Something that goes on as long as the process."""

@@ -278,7 +278,7 @@ def test_a_coordinator_that_is_stopped_waits_for_nobody_who_looks(tmp_path: Path
             lines = stream.iter_lines()
             assert next(lines) == "event: viewer"
             while not next(lines).startswith('data: {"now_us"'):
-                pass
+                pass  # what comes before the first state
             process.send_signal(signal.SIGTERM)
             began = time.monotonic()
             for _ in lines:

@@ -129,8 +129,8 @@ async def test_a_failover_is_shown_within_a_second(cluster: ClusterHandle, opene
 async def when_changed(place: Locator, before: str) -> float:
     """When another master's name stood there, by the wall clock."""
     async with asyncio.timeout(20):
-        while (await place.text_content()) in (before, "none"):  # each look is a trip to the browser
-            pass
+        while (await place.text_content()) in (before, "none"):
+            pass  # each look is a trip to the browser
     return time.time()
 
 

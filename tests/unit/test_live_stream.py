@@ -197,7 +197,7 @@ async def test_who_takes_its_events_slowly_is_sent_the_newest_and_has_missed_no_
     for second in range(3, 9):
         view.newest_second, view.master = second, f"master-{second}"
         while (await quick.next()) != ("state", {"master": view.master}):
-            pass
+            pass  # older ones
     while not slow.events.empty():
         slow.events.get_nowait()
     slow.takes.set()
