@@ -1,13 +1,9 @@
 """`POST /query` and `POST /explain-replication`: the hot path of the HTTP door.
 
-query_request.py has what comes in, query_answers.py what goes out.
+query_request.py has what comes in, query_writes.py how writes are sent, query_answers.py what goes out.
 
 A bare ASGI callable: an ordinary FastAPI route with one model and no database at all answers 2,000 to 3,000 requests a
 second on one core, which is less than the cluster commits. The routes stay in the application's OpenAPI; they are answered here.
-
-A write that rests on the schema is judged by the catalogue at hand, and sent with that catalogue's version. If the schema changed
-before its turn came, it comes back as stale, unexecuted, and is judged anew. Schema changes go one after the other, so
-that each is judged by what the one before it left.
 """
 
 import asyncio
@@ -28,17 +24,16 @@ from client_watch import ClientGone, ClientTooSlow, ClientWatches
 from crash_point import ConnectionCut
 from driver import Driver
 from errors import QueryError
-from exactly_once import DUPLICATE_ERRNO, ExactlyOnce, First, claim, digest_of
+from exactly_once import ExactlyOnce, First
 from guarded_api import UNAUTHENTICATED
 from long_work import Pauses, in_steps
-from made_values import random_seed, with_values
+from made_values import with_values
 from node_reading import NodeReading, blaming
 from query_answers import (
     Answer,
     batch_again,
     batch_answer,
     explanation,
-    failed,
     read_answer,
     read_batch_answer,
     refused,
@@ -47,18 +42,17 @@ from query_answers import (
     write_answer,
 )
 from query_request import LONG_TEXT_CHARS, PLAIN_HEAD, BatchStatement, RequestHead, body_of, bound, head_of, need_of
+from query_writes import QueryWrites
 from result_rows import PLAIN, RowFormat
 from row_lines import RowLines
 from security_headers import SECURITY_HEADERS
 from traffic import CLIENT_GONE, OK, Traffic
 
 from adapters.mysql_session import StatementResult
-from adapters.schema_reader import SchemaReader, SchemaUnknown
-from replication.effects import Acknowledge, Fail, ReadAllowed, Refuse, Stale
-from replication.values import STRONG, ReadNeed, RequestStatement
+from adapters.schema_reader import SchemaReader
+from replication.effects import ReadAllowed, Refuse
+from replication.values import STRONG, ReadNeed
 from statements.query_parser import Kind, Refused, Statement, parse, parse_in_steps
-from statements.schema_judge import judge_in_steps
-from statements.schema_merging import may_merge
 from statements.sql_checks import UNSUPPORTED
 
 Scope = MutableMapping[str, Any]
@@ -96,16 +90,13 @@ class QueryEndpoint:
     ) -> None:
         """`tokens`: None, access is off."""
         self._tokens = tokens
-        self._driver = driver
         self._reading = reading
-        self._schema = schema
-        self._schema_changes = asyncio.Lock()
-        self._once = once
         self._admission = admission
         self._watches = ClientWatches()
         self._body_bytes_max = body_bytes_max
         self._statements_max = statements_max
         self._deadline_ns = deadline_ms * 1_000_000
+        self._writes = QueryWrites(driver, schema, once, self._deadline_ns)
         self._stream_timeout_s = stream_timeout_s
         self._traffic = traffic
 
@@ -199,7 +190,7 @@ class QueryEndpoint:
             return read_answer(result, leave, form)
         check_may_write(head.role)
         check_is_strong(need)
-        answer = await self._write([statement], [None], head.key, is_batch=False)
+        answer = await self._writes.write([statement], [None], head.key, is_batch=False)
         if isinstance(answer, First):
             return write_again(answer)
         if isinstance(answer, Refuse):
@@ -218,7 +209,7 @@ class QueryEndpoint:
         refusal: QueryError | None = None
         try:
             statement = await self._parse(text)
-            await self._judge([statement], time.monotonic_ns() + self._deadline_ns)
+            await self._writes.judge([statement], time.monotonic_ns() + self._deadline_ns)
         except QueryError as error:
             if error.kind == "unavailable":
                 raise
@@ -263,7 +254,7 @@ class QueryEndpoint:
         for index, statement in enumerate(statements):
             with blaming(index):
                 check_in_batch(statement)
-        answer = await self._write(statements, expected, head.key, is_batch=True)
+        answer = await self._writes.write(statements, expected, head.key, is_batch=True)
         if isinstance(answer, First):
             return batch_again(answer, [statement.kind is Kind.READ for statement in statements])
         if isinstance(answer, Refuse):
@@ -281,96 +272,6 @@ class QueryEndpoint:
                 with blaming(index):
                     raise errors.unmet(f"it found {len(result.rows)} rows, and {count} are expected")
         return leave, results
-
-    # ------------------------------------------------------------------------------------------ writes
-
-    async def _judge(self, statements: list[Statement], deadline_ns: int) -> int:
-        """The version of the schema that the statements were found exact by; 0 if they rest on none. Raises QueryError."""
-        if not any(statement.rests_on_schema for statement in statements):
-            return 0
-        try:
-            catalogue = self._schema.at_hand() or await self._schema.catalogue(deadline_ns)
-        except SchemaUnknown as unknown:
-            raise errors.unavailable(str(unknown), False) from unknown
-        for index, statement in enumerate(statements):
-            if statement.rests_on_schema:
-                try:
-                    await in_steps(judge_in_steps(statement, catalogue))
-                except Refused as refusal:
-                    error = refused(refusal)
-                    error.statement_index = index if len(statements) > 1 else None
-                    raise error from refusal
-        return catalogue.version
-
-    async def _write(
-        self, statements: list[Statement], expected: list[int | None], key: str | None, *, is_batch: bool
-    ) -> Acknowledge | Refuse | First:
-        """As one request: all of it or nothing. With a key: once. Raises QueryError."""
-        if key is None:
-            return await self._completed(self._send(statements, expected, ()))
-        if statements[0].kind is Kind.SCHEMA_CHANGE:
-            reason = "a schema change takes no Idempotency-Key: write CREATE TABLE IF NOT EXISTS, DROP TABLE IF EXISTS"
-            raise refused(Refused(reason, UNSUPPORTED))
-        parts = [(each.text, count) for each, count in zip(statements, expected, strict=True)]
-        digest = digest_of(parts, is_batch=is_batch)
-        with self._once.under_way(key):
-            answer = await self._completed(self._send(statements, expected, (claim(key, digest),)))
-            if isinstance(answer, Acknowledge):
-                return msgspec.structs.replace(answer, results=answer.results[1:])
-            error = answer.error
-            if error.statement > 0:
-                told = msgspec.structs.replace(error, statement=error.statement - 1)
-                return msgspec.structs.replace(answer, error=told)
-            return await self._once.first(key, digest) if error.errno == DUPLICATE_ERRNO else answer
-
-    async def _send(
-        self, statements: list[Statement], expected: list[int | None], before: tuple[RequestStatement, ...]
-    ) -> Acknowledge | Refuse | Fail:
-        """`before`: of our own, in front of the client's."""
-        deadline_ns = time.monotonic_ns() + self._deadline_ns
-        if statements[0].kind is Kind.SCHEMA_CHANGE:
-            async with self._schema_changes:
-                await self._judge(statements, time.monotonic_ns() + self._deadline_ns)
-                changed = await self._driver.change_schema(statements[0].text)
-            assert not isinstance(changed, Stale)  # it was sent without a version
-            return changed
-        parts, row_schema = list(before), 0
-        for statement, expected_rows in zip(statements, expected, strict=True):
-            row_at, version = self._row_at(statement, deadline_ns)
-            row_schema = version or row_schema
-            text = with_values(statement.text, statement.splices)
-            seed = random_seed() if statement.uses_random else 0
-            is_read = statement.kind is Kind.READ
-            parts.append(RequestStatement(text, statement.inserts, seed, row_at, is_read, expected_rows))
-        request = tuple(parts)
-        while True:
-            answer = await self._driver.write(request, await self._judge(statements, deadline_ns), row_schema)
-            if not isinstance(answer, Stale):
-                return answer
-            if time.monotonic_ns() > deadline_ns:
-                raise errors.unavailable("the schema changes all the time", False)
-
-    def _row_at(self, statement: Statement, deadline_ns: int) -> tuple[int, int]:
-        """Where the row begins by which it may be executed together with its like, and by which version of the schema; (0, 0):
-        it may not, or the schema is not at hand, and nobody waits for it."""
-        if statement.plain is None:
-            return 0, 0
-        catalogue = self._schema.at_hand_or_soon(deadline_ns)
-        if catalogue is None or not may_merge(statement.plain, catalogue):
-            return 0, 0
-        return statement.row_at, catalogue.version
-
-    @staticmethod
-    async def _completed(sending: Awaitable[Acknowledge | Refuse | Fail]) -> Acknowledge | Refuse:
-        """Raises QueryError where the cluster could not do it."""
-        try:
-            answer = await sending
-        except asyncio.CancelledError as stopped:
-            # it may be in the log already, and then it will be made
-            raise errors.cut_off("unknown") from stopped
-        if isinstance(answer, Fail):
-            raise failed(answer)
-        return answer
 
 
 def check_may_write(role: Role | None) -> None:
