@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import asyncmy
 from asyncmy.errors import MySQLError
 
+from adapters.paced_reading import PacedReading
+
 CLIENT_ERRNO_FIRST, CLIENT_ERRNO_LAST = 2000, 2999
 """Errors that the client library makes up: the connection is gone."""
 
@@ -213,23 +215,29 @@ class RowStream:
     async def begin(self, statement: str) -> None:
         if self._connection is None:
             raise ConnectionBroken("the connection is closed", sent=False)
-        await self._bounded(self._connection.query(statement, unbuffered=True))
+        self._reading = PacedReading(self._connection._transport)
+        await self._paced(self._connection.query(statement, unbuffered=True))
         self.columns = columns_of(self._connection._result) or []
-        self._connection._transport.pause_reading()
 
     async def rows(self) -> list[tuple[Any, ...]]:
         """The next ones; none: that was all. Raises ServerError, ConnectionBroken.
 
         Between two calls nothing is read from the server: the library itself would keep all that comes.
         """
-        transport = self._connection._transport
-        if transport is not None:
-            transport.resume_reading()
-        part: list[tuple[Any, ...]] = await self._bounded(_next_rows(self._connection._result))
-        transport = self._connection._transport
-        if part and transport is not None:
-            transport.pause_reading()
+        part: list[tuple[Any, ...]] = await self._paced(_next_rows(self._connection._result))
+        if not part:
+            self._reading.end()
         return part
+
+    async def _paced(self, reading: Awaitable[Any]) -> Any:
+        self._reading.want()
+        try:
+            read = await self._bounded(reading)
+        except ServerError:
+            self._reading.end()  # the server has said its last word
+            raise
+        self._reading.enough()
+        return read
 
     async def _bounded(self, reading: Awaitable[Any]) -> Any:
         loop = asyncio.get_running_loop()
