@@ -83,7 +83,7 @@ class MetricsClient:
         asked_ns = self._clock_ns()
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
-                response = await self._http.get("/metrics")
+                response = await self._ask()
             answer = _parsed(response)
         except TimeoutError:
             return self._unavailable(f"no answer within {self._timeout_ms} ms")
@@ -94,6 +94,13 @@ class MetricsClient:
             return answer
         finally:
             self._in_flight = None
+
+    async def _ask(self) -> httpx.Response:
+        try:
+            return await self._http.get("/metrics")
+        except (AttributeError, OSError) as error:
+            # AnyIO asks a socket for its peer that is gone, and what comes out is no httpx.HTTPError
+            raise httpx.ConnectError(f"the connection was reset as soon as it was open ({error})") from error
 
     def _unavailable(self, cause: str) -> CollectorUnavailableError:
         return CollectorUnavailableError(f"the metrics collector at {self._url} gives no metrics: {cause}")

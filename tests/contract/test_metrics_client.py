@@ -115,6 +115,20 @@ async def test_an_old_answer_does_not_stand_in_for_a_collector_that_is_down() ->
             await client.read()
 
 
+@pytest.mark.parametrize(
+    "raised", [AttributeError("'NoneType' object has no attribute 'getpeername'"), OSError(107, "not connected")]
+)
+async def test_a_connection_that_is_reset_as_soon_as_it_is_open_is_a_failed_question(raised: Exception) -> None:
+    """What comes out of AnyIO then, by uvloop's sockets and by asyncio's."""
+
+    async def reset(_: httpx.Request) -> httpx.Response:
+        raise raised
+
+    async with client_of(reset) as client:
+        with pytest.raises(CollectorUnavailableError, match="reset as soon as it was open"):
+            await client.read()
+
+
 async def test_a_collector_that_is_back_is_seen_at_once() -> None:
     collector, clock = Collector(), Clock()
     collector.down = True
