@@ -370,6 +370,8 @@ class Replicator:
             node.confirm_command = None
             self.reads.node_lost(node.name)
             return
+        next_batch = self.writes.next
+        is_next = next_batch is not None and event.command == next_batch.command
         expected = (node.command, node.change_command, node.confirm_command, node.truncate_command)
-        if is_lookup or is_measure or event.command in expected:
+        if is_lookup or is_measure or is_next or event.command in expected:
             self.losses.lose(node, event.reason)

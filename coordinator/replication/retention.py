@@ -4,6 +4,10 @@ Only rows that a node has applied are removed there, and its last applied row al
 and where a common point is looked for. So truncation can make nothing unsafe; it only decides who is filled from the log and
 who by a copy. Each node is told by itself, and need not do it at the same moment.
 
+What a commit quorum has still to apply stays on all nodes. A replica stores every row while it executes a schema change for an hour,
+and gets what it has not applied from the master's log afterwards. If all replicas did so and found it gone, each would need a copy,
+and there would be nobody left to commit with.
+
 Where to cut is found without reading the log: each row says how many bytes of payload lie before it, so a few rows in
 between, looked up by key, tell where the wanted size is kept. What is cut is thereby right to a part of the log's length
 (`MARKS`); the next look, a few seconds later, is at a shorter log and more exact.
@@ -67,12 +71,18 @@ class Retention:
         floor = self._copying.floor_timestamp
         if cut is None or self._has_open_change:
             return
-        before = cut if floor is None else min(cut, floor)
+        before = min([cut, *([] if floor is None else [floor]), *self._needed_by_quorum])
         for node in state.nodes.values():
             upto = min(before, node.applied_timestamp)
             if node.state is NodeState.LEVEL and node.truncate_command is None and node.log_begin.timestamp < upto:
                 node.truncate_command = state.next_command()
                 state.emit(TruncateLog(node.name, node.truncate_command, upto))
+
+    @property
+    def _needed_by_quorum(self) -> list[int]:
+        """What the replicas have applied that are nearest to the master, as many as a commit needs."""
+        level = [node.applied_timestamp for node in self._state.replicas if node.state is NodeState.LEVEL]
+        return sorted(level, reverse=True)[: self._state.sizes.commit_replicas]
 
     @property
     def _has_open_change(self) -> bool:

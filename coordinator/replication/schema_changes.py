@@ -78,6 +78,11 @@ class SchemaChanges:
         self.read_command: int | None = None
         """The look at the intent's row under way."""
 
+    @property
+    def wait(self) -> bool:
+        """Changes are to be made before all else that waits, or beside it."""
+        return bool(self.pending) or self.open is not None
+
     # ------------------------------------------------------------------------------------------ rows
 
     def next_batch(self, timestamps: TimestampStock) -> BatchUnderWay | None:

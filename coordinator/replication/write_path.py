@@ -1,6 +1,7 @@
 """The write path: group commit on the master, rows to the replicas, the master's COMMIT last (design section 4).
 
-One batch is under way at a time; writes that arrive meanwhile form the next. A batch goes
+One batch is under way at a time; writes that arrive meanwhile form the next, which is sent to the master right behind the
+COMMIT of this one. A batch goes
   EXECUTING   the master runs the requests in an open transaction
   STORING     the row goes to all replicas, and into the master's transaction
   COMMITTING  a commit quorum has the row: the master commits, and then the batch is committed and answered
@@ -8,6 +9,8 @@ One batch is under way at a time; writes that arrive meanwhile form the next. A 
 
 The master commits last because MySQL has no undo: a commit that nobody else has would be a phantom after a failover,
 while an open transaction vanishes with its connection, and an appended row that lost an election is dropped unapplied.
+
+The next batch has nothing anywhere before its own transaction: where the COMMIT in front of it fails, its requests wait again.
 
 Hard case: the master fails with the row already on some replicas. Whether it is committed is then the election's to
 decide: the batch is *held*; once a new master serves, its log tells: there (answer the recorded results) or not (run again).
@@ -53,6 +56,8 @@ class WritePath:
         self.changes = SchemaChanges(state, reads)
         self.pending: deque[Request] = deque()
         self.batch: BatchUnderWay | None = None
+        self.next: BatchUnderWay | None = None
+        """Sent to the master behind the COMMIT of `batch`, over the same connection, which keeps their order."""
         self.held: BatchUnderWay | None = None
         self.fate_command: int | None = None
         """The look-up of the held batch under way."""
@@ -99,12 +104,28 @@ class WritePath:
             return
         self.batch = batch
         self._writes_first = batch.change is not None
-        master = state.master_progress
-        batch.master = master.name
-        batch.command = master.command = state.next_command()
+        self._execute(batch)
+        state.master_progress.command = batch.command
+        self._ask_for_timestamps()
+
+    def _start_behind(self, batch: BatchUnderWay) -> None:
+        """The master is told to commit this batch: what waits is executed as soon as it has."""
+        if self.paused or not self.pending or batch.change is not None or self.changes.wait:
+            return
+        self._ask_for_timestamps()
+        self.next = self._next_batch()
+        if self.next is not None:
+            self._execute(self.next)
+            self._ask_for_timestamps()
+
+    def _execute(self, batch: BatchUnderWay) -> None:
+        """Behind the rows of the log's window, all of which the master has then."""
+        state = self._state
+        batch.master = state.master_progress.name
+        batch.command = state.next_command()
         state.emit(
             ExecuteBatch(
-                master.name,
+                batch.master,
                 batch.command,
                 epoch=state.epoch,
                 owner=state.owner,
@@ -113,7 +134,6 @@ class WritePath:
                 requests=() if batch.change is not None else batch.requests,
             )
         )
-        self._ask_for_timestamps()
 
     def _next_batch(self) -> BatchUnderWay | None:
         """What waits, up to the limits. Without requests where a newcomer waits for a batch to be committed without it."""
@@ -231,6 +251,7 @@ class WritePath:
             batch.stage = Stage.COMMITTING
             self._reads.master_may_be_ahead = True
             self._command_master(CommitBatch)
+            self._start_behind(batch)
 
     def _holders(self, row: LogRow) -> list[str]:
         return [node.name for node in self._state.replicas if node.member and node.has(row.position)]
@@ -240,11 +261,11 @@ class WritePath:
         state, batch = self._state, self.batch
         assert batch is not None
         assert batch.row is not None
-        self.batch = None
+        self.batch, self.next = self.next, None
         state.committed_timestamp = batch.row.last_timestamp
         state.committed_at_ns = state.now_ns
         master = state.master_progress
-        master.command = None
+        master.command = None if self.batch is None else self.batch.command
         master.stored(batch.row.position, batch.row.last_timestamp)
         if batch.change is None:
             self._answer(batch, batch.holders)
@@ -308,6 +329,9 @@ class WritePath:
     def hold(self) -> None:
         """The epoch ends with a batch under way."""
         batch, self.batch = self.batch, None
+        if self.next is not None:
+            self._take_back(self.next)
+            self.next = None
         self._reads.master_may_be_ahead = False
         # a look-up that waited for its turn may be carried out at a server that came back without its data
         self.fate_command = None
@@ -381,7 +405,7 @@ class WritePath:
         while self.pending and self.pending[0].deadline_ns <= state.now_ns:
             reason = "no commit quorum could be had before the deadline; nothing was done"
             state.emit(Fail(self.pending.popleft().request_id, committed=False, reason=reason))
-        for batch in (self.batch, self.held):
+        for batch in (self.batch, self.next, self.held):
             if batch is None or not 0 < batch.next_deadline_ns <= state.now_ns:
                 continue
             for _, request in batch.requests:
@@ -394,7 +418,7 @@ class WritePath:
     @property
     def wake_at_ns(self) -> int | None:
         times = [self.pending[0].deadline_ns] if self.pending else []
-        times += [batch.next_deadline_ns for batch in (self.batch, self.held) if batch and batch.next_deadline_ns]
+        times += [batch.next_deadline_ns for batch in (self.batch, self.next, self.held) if batch and batch.next_deadline_ns]
         waits = bool(self.pending or self.changes.pending)
         if waits and self.batch is None and self.timestamps.retry_at_ns > self._state.now_ns:
             times.append(self.timestamps.retry_at_ns)

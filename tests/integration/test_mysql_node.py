@@ -299,6 +299,28 @@ async def test_a_commit_on_a_connection_that_was_ended_is_never_taken_for_one(
     assert contents(server) == [[], []]
 
 
+async def test_a_batch_sent_behind_a_commit_runs_on_what_that_committed(node: MySQLNode, server: OneMySQL) -> None:
+    first = execute(1, "a", LOG_BEGIN, insert("one"))
+    row = row_of(EMPTY_LOG_END, 1, *entries_of(first, await outcomes_of(node, first)))
+    await node.carry_out(prepare(row))
+    behind = execute(1, "a", row.position, "UPDATE things SET code = 'two' WHERE code = 'one'", inserts=False)
+    committed, executed = await asyncio.gather(node.carry_out(COMMIT), node.carry_out(behind))
+    assert (committed, executed) == (BatchCommitted(), BatchExecuted(((Executed(1, 0),),)))
+    assert [code for _, code, *_ in contents(server)[1]] == ["one"], "the second is not committed yet"
+
+
+async def test_a_batch_sent_behind_a_commit_that_fails_leaves_nothing(node: MySQLNode, server: OneMySQL) -> None:
+    first = execute(1, "a", LOG_BEGIN, insert("one"))
+    row = row_of(EMPTY_LOG_END, 1, *entries_of(first, await outcomes_of(node, first)))
+    await node.carry_out(prepare(row))
+    server.kill_connections()
+    behind = execute(1, "a", row.position, insert("two"))
+    commit_failed, batch_failed = await asyncio.gather(failure_of(node, COMMIT), failure_of(node, behind))
+    assert commit_failed.certainty is Certainty.UNKNOWN
+    assert batch_failed.certainty is Certainty.NOT_APPLIED
+    assert contents(server)[1] == []
+
+
 async def test_a_command_without_an_answer_in_time_is_unknown_and_its_connection_is_not_used_again(
     server: OneMySQL,
 ) -> None:

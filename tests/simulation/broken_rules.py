@@ -170,6 +170,18 @@ def answer_before_the_master_commits(self: WritePath) -> None:
 PREPARED, STORED, COMMITTED = WritePath.prepared, WritePath.stored, WritePath.committed
 
 
+def answer_what_was_executed(self: WritePath, reply: BatchExecuted) -> None:
+    """Perhaps behind a COMMIT; it is on the master alone, in an open transaction."""
+    EXECUTED(self, reply)
+    batch = self.batch
+    if batch is not None and batch.stage is Stage.STORING and batch.change is None and not batch.expired:
+        self._answer(batch, batch.holders)
+        batch.expired.update(dict.fromkeys(request.request_id for _, request in batch.requests))
+
+
+EXECUTED = WritePath.executed
+
+
 def master_commits_first(self: WritePath) -> None:
     assert self.batch is not None
     self.batch.prepared = True

@@ -254,6 +254,9 @@ class Line:
             return
         command.done = True
         command.session.busy = None
+        if isinstance(command.effect, CommitBatch) and command.session.waiting:
+            did = "succeeded" if isinstance(event, NodeReplied) else "failed"
+            self._world.happened(f"a commit {did} in front of a batch")
         self._world.event(self.coordinator, event)
         self._next(command.session)
 

@@ -2,53 +2,59 @@
 
 | broken rule | schedules until it was seen | what showed it |
 |---|---|---|
-| a change before its intent | 1 | changed |
 | a fence beside the lock | 1 | applied |
 | a fence that leaves the transaction | 1 | applied |
 | a held batch is said to have failed | 1 | promise |
-| a replica passes over a change | 1 | changed |
+| a part of a request is not in the log | 1 | acknowledged |
+| a read among writes does not see them | 1 | promise |
+| an empty node commits | 1 | applied |
+| an empty node votes | 1 | applied |
 | answer before the master commits | 1 | acknowledged |
+| answer what the master has executed | 1 | acknowledged |
 | answer when the master has prepared | 1 | acknowledged |
 | apply before the no-op is committed | 1 | applied |
 | commit on the master alone | 1 | never lost |
 | commit with one replica and elect with two nodes | 1 | never lost |
 | elect with one node | 1 | never lost |
-| no no-op | 1 | applied |
-| serve before the tail is applied | 1 | applied |
-| the master commits first | 1 | applied |
+| run a held batch again blindly | 1 | promise |
+| the write that a read names is not looked for | 1 | promise |
 | timestamps from memory | 1 | acknowledged |
 | timestamps that do not grow | 1 | acknowledged |
-| strong reads are not confirmed | 2 | promise |
+| what a refused request did is not undone | 1 | applied |
+| a bounded read is as old as it comes | 2 | promise |
+| a replica passes over a change | 2 | changed |
+| confirmations from before a read count | 2 | promise |
+| elect with two nodes | 2 | one owner |
+| no no-op | 2 | applied |
+| the master commits first | 2 | applied |
 | a replica is read behind the master | 3 | promise |
-| a score chooses the log | 3 | applied |
-| an empty node votes | 3 | applied |
-| run a held batch again blindly | 3 | promise |
-| snapshots are compared wherever they are | 3 | snapshots |
-| a fence leaves the changes of others | 7 | changed |
-| elect with two nodes | 7 | never lost |
-| reads do not wait for an open change | 8 | promise |
-| strong reads at nodes that did not confirm | 8 | promise |
-| a copy has its donor's vote | 9 | applied |
+| an open change is forgotten | 3 | changed |
+| serve before the tail is applied | 3 | changed |
+| a fence leaves the changes of others | 5 | changed |
+| acknowledge a held batch blindly | 8 | acknowledged |
+| copies of an old epoch's row count | 8 | applied |
+| snapshots are compared wherever they are | 8 | snapshots |
+| strong reads are not confirmed | 8 | promise |
 | a change is made again | 10 | changed |
-| a commit is answered before it is on the disk | 10 | never lost |
-| copies of an old epoch's row count | 14 | applied |
-| an open change is forgotten | 16 | changed |
-| an empty node votes, and quorums are thin | 17 | applied |
-| a late grant is used twice | 19 | log matching |
-| no check of the fence | 20 | applied |
-| rows are passed over | 27 | model |
-| a replica is read behind a change | 33 | promise |
-| a held batch is known by its timestamp | 37 | acknowledged |
-| acknowledge a held batch blindly | 37 | acknowledged |
-| a fence is not on the disk | 41 | applied |
-| an empty node commits | 42 | applied |
-| no check of the position | 84 | model |
-| a reader's connection is younger than the question | 243 | promise |
-| a refilled node counts at once | 280 | never lost |
-| confirmations from before a read count | 323 | promise |
-| commit with one replica | 350 | never lost |
-| the greatest timestamp is the most complete log | 1194 | never lost |
-| a node that differs is only made no member | 1579 | rebuilt |
+| a score chooses the log | 16 | applied |
+| no check of the fence | 16 | applied |
+| a late grant is used twice | 17 | log matching |
+| strong reads at nodes that did not confirm | 17 | promise |
+| a copy has its donor's vote | 22 | applied |
+| no check of the position | 24 | model |
+| a change before its intent | 28 | changed |
+| commit with one replica | 28 | never lost |
+| a commit is answered before it is on the disk | 29 | never lost |
+| a fence is not on the disk | 31 | applied |
+| reads do not wait for an open change | 46 | promise |
+| an empty node votes, and quorums are thin | 54 | applied |
+| a replica is read behind a change | 75 | promise |
+| rows are passed over | 123 | model |
+| a held batch is known by its timestamp | 227 | acknowledged |
+| a reader's connection is younger than the question | 237 | promise |
+| a node that differs is only made no member | 362 | rebuilt |
+| the greatest timestamp is the most complete log | 968 | never lost |
+| a refilled node counts at once | 1322 | never lost |
 | an adopted change is given up | 4799 | changed |
 
 What showed it is the rule of `world_invariants.py` by its name there, a check in the model of a node, or a promise: what a

@@ -30,6 +30,7 @@ REGRESSIONS = (
     (94, "tight-advised"),
     (57, "advised"),
     (86, "truncating"),
+    (953, "truncating"),
 )
 """Schedules that show the last finds of tests/README.md when their rule is taken away, or showed them once."""
 
@@ -44,7 +45,9 @@ RARE = (
     "a comparison could not begin",
     "a comparison saw a damaged row",
     "a copy was completed",
+    "a commit failed in front of a batch",
     "a commit in flight at a node's freeze was executed at the thaw",
+    "a commit succeeded in front of a batch",
     "a commit was executed after its sender had given up or died",
     "a coordinator stopped between two effects of a step",
     "a fence ended a connection with a command still to be executed",
@@ -96,7 +99,7 @@ def happened() -> Counter[str]:
 
 def test_the_schedules_are_not_idle(happened: Counter[str]) -> None:
     """All is well in a world where nothing happens: writes must be acknowledged, reads answered, and masters change."""
-    assert happened["acknowledged"] > 0.3 * happened["writes"], "others wait while the schema is changed"
+    assert happened["acknowledged"] > happened["writes"] / 4, "others wait while the schema is changed"
     assert happened["reads answered"] > happened["reads"] / 3
     assert happened["epochs"] > 3 * SUMMED
     assert happened["with several coordinators"] > SUMMED / 2

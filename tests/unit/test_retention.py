@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from model_node import ModelNode
 from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
-from replication.effects import ConfirmEpoch, MeasureLog, StoreRows, TruncateLog
+from replication.effects import ConfirmEpoch, MeasureLog, RunSchemaChange, StoreRows, TruncateLog
 from replication.replies import LogMark
 from replication.retention import MARKS, cut_at, probes
 from replication.state import MILLISECOND_NS, ReplicationSettings
@@ -94,6 +94,31 @@ def test_a_node_is_never_told_to_remove_what_it_has_not_applied() -> None:
     assert bench.nodes[MASTER].log_base.position.timestamp > applied
     told = [effect.before_timestamp for effect in bench.waiting(TruncateLog, REPLICA_3)]
     assert all(before <= applied for before in told)
+
+
+def test_what_a_commit_quorum_has_still_to_apply_stays_on_the_master() -> None:
+    """All replicas stored everything while each executed a schema change; then all needed a copy (simulation, truncating, 953)."""
+    bench = serving_bench(SMALL)
+    fill(bench, 5)
+    bench.flush()
+    bench.change_schema("ALTER TABLE t ADD c INT")
+    bench.settle(slow=(RunSchemaChange,))
+    bench.do(RunSchemaChange, MASTER)
+    bench.settle(slow=(RunSchemaChange,))
+    applied = bench.state.nodes[REPLICA_1].applied_timestamp
+    for number in range(60):
+        bench.write(f"row {number} {'x' * 100}")
+        bench.settle(slow=(RunSchemaChange,))
+    bench.pass_time(CHECK_MS)
+    bench.settle(slow=(RunSchemaChange,))
+    assert len(bench.waiting(RunSchemaChange)) == 3
+    assert bench.nodes[MASTER].log_base.position.timestamp <= applied
+    bench.settle()
+    bench.flush()
+    bench.pass_time(CHECK_MS)
+    bench.settle()
+    assert bench.nodes[MASTER].log_base.position.timestamp > applied
+    assert all(bench.nodes[name].data == bench.nodes[MASTER].data for name in NAMES)
 
 
 def test_the_last_applied_row_stays_whatever_a_node_is_told() -> None:

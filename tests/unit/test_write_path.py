@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from replicator_bench import MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
+from replicator_bench import DEADLINE_MS, MASTER, NAMES, REPLICA_1, REPLICA_2, REPLICA_3, Bench, serving_bench
 
 from replication.effects import (
     Acknowledge,
@@ -16,9 +16,9 @@ from replication.effects import (
     RollBackBatch,
     StoreRows,
 )
-from replication.events import AdviceArrived
+from replication.events import AdviceArrived, SwitchoverRequested
 from replication.log import EMPTY_LOG_END, Position, batch_of, end_after
-from replication.replies import BatchExecuted, EpochSeen, Misplaced, PositionsRead
+from replication.replies import BatchCommitted, BatchExecuted, EpochSeen, Misplaced, PositionsRead
 from replication.state import Phase, ReplicationSettings
 from replication.values import Disturbed, Executed, Rejected, RequestStatement
 
@@ -199,6 +199,125 @@ def test_writes_that_arrive_while_a_batch_is_under_way_form_the_next_one() -> No
     bench.commit_batch()
     batch = bench.take(ExecuteBatch, MASTER)
     assert [request.request_id for _, request in batch.requests] == later
+
+
+# ---------------------------------------------------------------------------------------------- behind the COMMIT
+
+
+def committing(*later: str, settings: ReplicationSettings | None = None) -> tuple[Bench, int, list[int]]:
+    """The master is told to commit the first write while these wait."""
+    bench = serving_bench(settings)
+    first = bench.write("first")
+    waiting = [bench.write(sql) for sql in later]
+    for kind, node in ((ExecuteBatch, MASTER), (PrepareRow, MASTER), (StoreRows, REPLICA_1), (StoreRows, REPLICA_2)):
+        bench.do(kind, node)
+    return bench, first, waiting
+
+
+def kept(bench: Bench) -> list[list[str]]:
+    """What each node has in the end."""
+    bench.flush()
+    return [[entry.sql for entry in bench.nodes[name].data] for name in NAMES]
+
+
+def test_what_waits_is_sent_to_the_master_right_behind_the_commit_and_runs_on_what_was_committed() -> None:
+    bench, first, (second, third) = committing("second", "third")
+    assert [type(effect) for effect in bench.sent if effect.node == MASTER] == [CommitBatch, ExecuteBatch]
+    (sent,) = bench.waiting(ExecuteBatch)
+    assert [request.request_id for _, request in sent.requests] == [second, third]
+    assert sent.previous == bench.state.window.end.position
+    assert not bench.answers
+    bench.do(CommitBatch, MASTER)
+    assert list(bench.answers) == [first]
+    assert bench.waiting(ExecuteBatch) == [sent], "it is not sent twice"
+    bench.settle()
+    answers = [bench.answers[write] for write in (first, second, third)]
+    assert [type(answer) for answer in answers] == [Acknowledge] * 3
+    assert kept(bench) == [["first", "second", "third"]] * 4
+
+
+def test_a_write_that_arrives_during_the_commit_waits_for_its_end() -> None:
+    """A batch of the few that come by then would be small, and all others would wait for it."""
+    bench, _, _ = committing()
+    bench.write("late")
+    assert not bench.waiting(ExecuteBatch)
+    bench.do(CommitBatch, MASTER)
+    assert bench.waiting(ExecuteBatch)
+
+
+def test_what_was_sent_behind_a_commit_that_fails_is_run_once_by_the_next_master() -> None:
+    bench, first, (second,) = committing("second")
+    bench.crash(MASTER)
+    assert bench.replicator.writes.next is None
+    bench.election(without=(MASTER,))
+    bench.settle(without=(MASTER,))
+    assert isinstance(bench.answers[first], Acknowledge)
+    answer = bench.answers[second]
+    assert isinstance(answer, Acknowledge)
+    assert answer.master != MASTER
+    assert kept(bench)[1:] == [["first", "second"]] * 3
+
+
+def test_what_ran_behind_a_commit_whose_answer_was_lost_is_run_once() -> None:
+    bench, first, (second,) = committing("second")
+    bench.at_node(bench.waiting(CommitBatch)[0])
+    bench.at_node(bench.waiting(ExecuteBatch)[0])
+    commit, executed = bench.take(CommitBatch, MASTER), bench.take(ExecuteBatch, MASTER)
+    bench.fail(commit)
+    bench.fail(executed)
+    bench.election()
+    bench.settle()
+    assert isinstance(bench.answers[first], Acknowledge)
+    assert isinstance(bench.answers[second], Acknowledge)
+    assert kept(bench) == [["first", "second"]] * 4
+
+
+def test_what_could_not_be_sent_behind_a_commit_costs_the_master_its_place_and_is_run_once() -> None:
+    """The commit's own answer comes later, and is of an epoch that is over."""
+    bench, first, (second,) = committing("second")
+    commit = bench.take(CommitBatch, MASTER)
+    bench.at_node(commit)
+    bench.lose(ExecuteBatch, MASTER)
+    assert not bench.serving
+    bench.reply(commit, BatchCommitted())
+    bench.election()
+    bench.settle()
+    assert isinstance(bench.answers[first], Acknowledge)
+    assert isinstance(bench.answers[second], Acknowledge)
+    assert kept(bench) == [["first", "second"]] * 4
+
+
+def test_nothing_is_sent_behind_a_commit_where_a_schema_change_waits_or_a_switchover() -> None:
+    bench = serving_bench()
+    bench.write("first")
+    bench.write("second")
+    bench.change_schema("CREATE TABLE t (id INT PRIMARY KEY)")
+    bench.do(ExecuteBatch, MASTER)
+    bench.do(PrepareRow, MASTER)
+    bench.do(StoreRows, REPLICA_1)
+    bench.do(StoreRows, REPLICA_2)
+    assert bench.waiting(CommitBatch)
+    assert not bench.waiting(ExecuteBatch)
+
+    bench = serving_bench()
+    bench.write("first")
+    bench.write("second")
+    bench.do(ExecuteBatch, MASTER)
+    bench.step(SwitchoverRequested(REPLICA_1))
+    bench.do(PrepareRow, MASTER)
+    bench.do(StoreRows, REPLICA_1)
+    bench.do(StoreRows, REPLICA_2)
+    assert bench.waiting(CommitBatch)
+    assert not bench.waiting(ExecuteBatch)
+
+
+def test_the_deadline_of_what_was_sent_behind_a_commit_is_kept() -> None:
+    bench, first, (second,) = committing("second")
+    bench.pass_time(DEADLINE_MS + 1)
+    for write in (first, second):
+        answer = bench.answers[write]
+        assert isinstance(answer, Fail)
+        assert answer.committed is None
 
 
 def test_timestamps_grow_within_a_batch_and_from_batch_to_batch() -> None:
