@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Coroutine
 from typing import Protocol, TypeVar
 
@@ -60,6 +61,9 @@ from replication.values import Certainty, ReadNeed, Request, RequestStatement
 log = logging.getLogger("coordinator")
 
 FATAL_EXIT_STATUS = 70
+ANSWERS_AT_ONCE = 8
+"""So many writes are answered in one turn of the event loop. Each answer has to be written and brings the client's next request;
+between them the nodes' replies are to be heard, for which the next batch waits."""
 SOON_NS = 10 * MILLISECOND_NS
 
 Told = TypeVar("Told", bound=Effect)
@@ -97,6 +101,10 @@ class Driver:
         self.recent = RecentWrites()
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._waiting: dict[int, asyncio.Future[Acknowledge | Refuse | Fail | Stale]] = {}
+        self._answers: deque[Answer] = deque()
+        """Not told yet."""
+        self._is_telling = False
+        """The rest of the answers is told in the next turn of the loop."""
         self._readers: dict[int, asyncio.Future[ReadAllowed | ReadRefused]] = {}
         self._switchover: asyncio.Future[SwitchoverEnded] | None = None
         self._snapshots: asyncio.Future[SnapshotsTaken] | None = None
@@ -196,6 +204,8 @@ class Driver:
             effects = self.replicator.step(event, now_ns, time.time_ns() // 1000)
             for effect in effects:
                 self._perform(effect)
+            if self._answers and not self._is_telling:
+                self._tell_some()
             self._set_timer(now_ns)
         except Exception:  # noqa: BLE001 (it ends the process)
             self.die("a step of the protocol failed")
@@ -208,7 +218,7 @@ class Driver:
         elif isinstance(effect, Answer):
             if isinstance(effect, Acknowledge):
                 self.recent.acknowledged(effect, self.stepped_at_ns)
-            self._tell(self._waiting.get(effect.request_id), effect)
+            self._answers.append(effect)
         elif isinstance(effect, ReadAllowed | ReadRefused):
             self._answer_reader(effect)
         elif isinstance(effect, SwitchoverEnded):
@@ -223,6 +233,15 @@ class Driver:
             log.log(logging.getLevelNamesMapping()[effect.severity.upper()], effect.text)
         else:
             raise TypeError(f"no such effect: {effect}")
+
+    def _tell_some(self) -> None:
+        answers = self._answers
+        for _ in range(min(ANSWERS_AT_ONCE, len(answers))):
+            answer = answers.popleft()
+            self._tell(self._waiting.get(answer.request_id), answer)
+        self._is_telling = bool(answers)
+        if answers:
+            asyncio.get_running_loop().call_soon(self._tell_some)
 
     def _answer_reader(self, effect: ReadAllowed | ReadRefused) -> None:
         told = self._tell(self._readers.get(effect.read_id), effect)
