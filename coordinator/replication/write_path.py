@@ -418,7 +418,9 @@ class WritePath:
     @property
     def wake_at_ns(self) -> int | None:
         times = [self.pending[0].deadline_ns] if self.pending else []
-        times += [batch.next_deadline_ns for batch in (self.batch, self.next, self.held) if batch and batch.next_deadline_ns]
+        times += [
+            batch.next_deadline_ns for batch in (self.batch, self.next, self.held) if batch and batch.next_deadline_ns
+        ]
         waits = bool(self.pending or self.changes.pending)
         if waits and self.batch is None and self.timestamps.retry_at_ns > self._state.now_ns:
             times.append(self.timestamps.retry_at_ns)

@@ -97,7 +97,7 @@ def test_a_node_is_never_told_to_remove_what_it_has_not_applied() -> None:
 
 
 def test_what_a_commit_quorum_has_still_to_apply_stays_on_the_master() -> None:
-    """All replicas stored everything while each executed a schema change; then all needed a copy (simulation, truncating, 953)."""
+    """All replicas stored it while each executed a schema change; then all needed a copy (simulation, truncating, 953)."""
     bench = serving_bench(SMALL)
     fill(bench, 5)
     bench.flush()
