@@ -67,6 +67,7 @@ between them the nodes' replies are to be heard, for which the next batch waits.
 SOON_NS = 10 * MILLISECOND_NS
 
 Told = TypeVar("Told", bound=Effect)
+WriteAnswer = Acknowledge | Refuse | Fail | Stale
 
 
 class Node(Protocol):
@@ -100,8 +101,8 @@ class Driver:
         self._traffic = traffic
         self.recent = RecentWrites()
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._waiting: dict[int, asyncio.Future[Acknowledge | Refuse | Fail | Stale]] = {}
-        self._answers: deque[Answer] = deque()
+        self._waiting: dict[int, asyncio.Future[WriteAnswer]] = {}
+        self._answers: deque[WriteAnswer] = deque()
         """Not told yet."""
         self._is_telling = False
         """The rest of the answers is told in the next turn of the loop."""
@@ -118,21 +119,21 @@ class Driver:
 
     async def write(
         self, statements: tuple[RequestStatement, ...], schema_version: int = 0, row_schema: int = 0
-    ) -> Acknowledge | Refuse | Fail | Stale:
+    ) -> WriteAnswer:
         """One request. Resolves when its fate is known or its deadline has passed. The versions are those of a Request."""
         self._last_id += 1
         deadline_ns = time.monotonic_ns() + self._deadline_ns
         return await self._send(Request(self._last_id, statements, deadline_ns, False, schema_version, row_schema))
 
-    async def change_schema(self, sql: str) -> Acknowledge | Refuse | Fail | Stale:
+    async def change_schema(self, sql: str) -> WriteAnswer:
         """Resolves when the schema change was made or refused, or its deadline has passed: that may be long."""
         self._last_id += 1
         deadline_ns = time.monotonic_ns() + self._change_deadline_ns
         change = (RequestStatement(sql),)
         return await self._send(Request(self._last_id, change, deadline_ns, changes_schema=True))
 
-    async def _send(self, request: Request) -> Acknowledge | Refuse | Fail | Stale:
-        future: asyncio.Future[Acknowledge | Refuse | Fail | Stale]
+    async def _send(self, request: Request) -> WriteAnswer:
+        future: asyncio.Future[WriteAnswer]
         future = self._waiting[request.request_id] = asyncio.get_running_loop().create_future()
         self.dispatch(WriteArrived(request))
         try:

@@ -5,8 +5,8 @@ and where a common point is looked for. So truncation can make nothing unsafe; i
 who by a copy. Each node is told by itself, and need not do it at the same moment.
 
 What a commit quorum has still to apply stays on all nodes. A replica stores every row while it executes a schema change for an
-hour, and gets what it has not applied from the master's log afterwards. If all replicas did so and found it gone, each would need a
-copy, and there would be nobody left to commit with.
+hour, and gets what it has not applied from the master's log afterwards. If all replicas did so and found it gone, each would need
+a copy, and there would be nobody left to commit with.
 
 Where to cut is found without reading the log: each row says how many bytes of payload lie before it, so a few rows in
 between, looked up by key, tell where the wanted size is kept. What is cut is thereby right to a part of the log's length
