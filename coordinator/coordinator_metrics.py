@@ -78,7 +78,7 @@ def _requests(traffic: Traffic, admission: Admission) -> Iterator[Metric]:
 def _batches(traffic: Traffic, replicator: Replicator) -> Iterator[Metric]:
     writes = replicator.writes
     held = {
-        "write": len(writes.pending),
+        "write": len(writes.waiting.requests),
         "schema change": len(writes.changes.pending),
         "read": replicator.reads.waiting,
     }
@@ -222,7 +222,7 @@ def _timestamps(replicator: Replicator, failures: Mapping[str, int]) -> Iterator
         ("server",),
         (((server,), count) for server, count in failures.items()),
     )
-    stock = replicator.writes.timestamps.available
+    stock = replicator.writes.waiting.timestamps.available
     yield gauge("dmysql_timestamps_in_stock", "Timestamps that were granted ahead and are not used yet.", stock)
 
 

@@ -30,7 +30,7 @@ def status(replicator: Replicator, original_master: str, timestamp_errors: Mappi
         "log_end_timestamp": state.window.end.position.timestamp,
         "waits_for": why_not_writable(replicator),
         "last_election": msgspec.to_builtins(election.history.last),
-        "pending_writes": len(replicator.writes.pending) + len(replicator.writes.changes.pending),
+        "pending_writes": len(replicator.writes.waiting.requests) + len(replicator.writes.changes.pending),
         "schema_change": _schema_change(replicator),
         "quorum": {
             "replicas": state.sizes.commit_replicas,
@@ -96,7 +96,7 @@ def why_not_writable(replicator: Replicator) -> str:
     level = [node.name for node in state.replicas if node.member and node.state is NodeState.LEVEL]
     if len(level) < state.sizes.commit_replicas:
         return f"a commit quorum: {len(level)} of {state.sizes.commit_replicas} replicas are level"
-    stock = replicator.writes.timestamps
+    stock = replicator.writes.waiting.timestamps
     if not stock.available and stock.retry_at_ns:
         return "the timestamp service"
     return ""

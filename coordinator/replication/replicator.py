@@ -118,7 +118,7 @@ class Replicator:
         elif isinstance(event, TimestampsGranted):
             self.writes.granted(event.first, event.last, event.step)
         elif isinstance(event, TimestampsRefused):
-            self.writes.refused()
+            self.writes.waiting.refused()
         elif isinstance(event, NodeFailed):
             self._failed(state.nodes[event.node], event)
         elif isinstance(event, SwitchoverRequested):

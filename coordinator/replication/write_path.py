@@ -16,10 +16,6 @@ Hard case: the master fails with the row already on some replicas. Whether it is
 decide: the batch is *held*; once a new master serves, its log tells: there (answer the recorded results) or not (run again).
 """
 
-from collections import deque
-
-import msgspec
-
 from replication.batch_under_way import BatchUnderWay, Stage
 from replication.disk_space import DiskSpace
 from replication.effects import (
@@ -31,9 +27,7 @@ from replication.effects import (
     PrepareRow,
     ReadPositions,
     Refuse,
-    RequestTimestamps,
     RollBackBatch,
-    Stale,
 )
 from replication.log import Batch, ChangeStep, Entry, LogRow, next_row
 from replication.quorum import counted_replicas
@@ -42,8 +36,8 @@ from replication.replies import BatchExecuted, PositionsRead
 from replication.schema_changes import SchemaChanges
 from replication.shipping import Shipping
 from replication.state import Phase, ReplicationState
-from replication.timestamps import TimestampStock
 from replication.values import Disturbed, Executed, Rejected, Request, RequestStatement
+from replication.waiting_writes import WaitingWrites
 
 
 class WritePath:
@@ -54,14 +48,13 @@ class WritePath:
         self._shipping = shipping
         self._reads = reads
         self.changes = SchemaChanges(state, reads)
-        self.pending: deque[Request] = deque()
+        self.waiting = WaitingWrites(state)
         self.batch: BatchUnderWay | None = None
         self.next: BatchUnderWay | None = None
         """Sent to the master behind the COMMIT of `batch`, over the same connection, which keeps their order."""
         self.held: BatchUnderWay | None = None
         self.fate_command: int | None = None
         """The look-up of the held batch under way."""
-        self.timestamps = TimestampStock(state.settings.numbers_ahead)
         self.paused = False
         """No new batch begins: a switchover waits for the last one."""
         self._writes_first = False
@@ -74,10 +67,10 @@ class WritePath:
         state = self._state
         if state.phase is Phase.DEPOSED:
             state.emit(Fail(request.request_id, committed=False, reason=self.deposed_reason))
-        elif len(self.pending) + len(self.changes.pending) >= state.settings.pending_max:
+        elif len(self.waiting.requests) + len(self.changes.pending) >= state.settings.pending_max:
             state.emit(Fail(request.request_id, committed=False, reason="too many writes are waiting"))
         else:
-            (self.changes.pending if request.changes_schema else self.pending).append(request)
+            (self.changes.pending if request.changes_schema else self.waiting.requests).append(request)
             if self.batch is None:
                 self.start()
 
@@ -94,29 +87,29 @@ class WritePath:
             return
         if self.changes.adopt():
             return
-        self._ask_for_timestamps()
+        self.waiting.ask_for_timestamps()
         # changes that come one behind another must not starve the writes
-        batch = self._next_batch() if self._writes_first and self.changes.open is None else None
-        batch = batch or self.changes.next_batch(self.timestamps)
+        batch = self.waiting.next_batch() if self._writes_first and self.changes.open is None else None
+        batch = batch or self.changes.next_batch(self.waiting.timestamps)
         if batch is None and self.changes.open is None:
-            batch = self._next_batch()
+            batch = self.waiting.next_batch()
         if batch is None:
             return
         self.batch = batch
         self._writes_first = batch.change is not None
         self._execute(batch)
         state.master_progress.command = batch.command
-        self._ask_for_timestamps()
+        self.waiting.ask_for_timestamps()
 
     def _start_behind(self, batch: BatchUnderWay) -> None:
         """The master is told to commit this batch: what waits is executed as soon as it has."""
-        if self.paused or not self.pending or batch.change is not None or self.changes.wait:
+        if self.paused or not self.waiting.requests or batch.change is not None or self.changes.wait:
             return
-        self._ask_for_timestamps()
-        self.next = self._next_batch()
+        self.waiting.ask_for_timestamps()
+        self.next = self.waiting.next_batch()
         if self.next is not None:
             self._execute(self.next)
-            self._ask_for_timestamps()
+            self.waiting.ask_for_timestamps()
 
     def _execute(self, batch: BatchUnderWay) -> None:
         """Behind the rows of the log's window, all of which the master has then."""
@@ -135,55 +128,9 @@ class WritePath:
             )
         )
 
-    def _next_batch(self) -> BatchUnderWay | None:
-        """What waits, up to the limits. Without requests where a newcomer waits for a batch to be committed without it."""
-        state = self._state
-        newcomer = any(node.probation == state.window.end.position for node in state.replicas)
-        settings = state.settings
-        chosen: list[tuple[int, Request]] = []
-        size = count = 0
-        for number in self.timestamps.take(min(len(self.pending), settings.batch_statements_max)):
-            self._turn_stale_ones_away()
-            if not self.pending:
-                break
-            request = self.pending[0]
-            size += sum([len(statement.sql) for statement in request.statements])
-            count += len(request.statements)
-            if chosen and (size > settings.batch_bytes_max or count > settings.batch_statements_max):
-                break
-            self.pending.popleft()
-            chosen.append((number, self._judged(request)))
-        return BatchUnderWay(tuple(chosen), state.wall_us) if chosen or newcomer else None
-
-    def _turn_stale_ones_away(self) -> None:
-        while self.pending and self.pending[0].schema_version not in (0, self._state.schema_version):
-            self._state.emit(Stale(self.pending.popleft().request_id))
-
-    def _judged(self, request: Request) -> Request:
-        """By another schema than it was judged by, each statement is executed by itself."""
-        if request.row_schema == self._state.schema_version or all(each.row_at == 0 for each in request.statements):
-            return request
-        alone = tuple(msgspec.structs.replace(statement, row_at=0) for statement in request.statements)
-        return msgspec.structs.replace(request, statements=alone, row_schema=0)
-
-    def _ask_for_timestamps(self) -> None:
-        stock, state = self.timestamps, self._state
-        # a schema change's outcome takes the next number, whether or not that was granted
-        stock.skip_to(state.window.end.position.timestamp)
-        if state.now_ns < stock.retry_at_ns:
-            return
-        shortage = stock.shortage()
-        if shortage:
-            stock.requested = True
-            state.emit(RequestTimestamps(shortage, stock.greatest))
-
     def granted(self, first: int, last: int, step: int) -> None:
-        self.timestamps.grant(first, last, step)
+        self.waiting.timestamps.grant(first, last, step)
         self.start()
-
-    def refused(self) -> None:
-        self.timestamps.requested = False
-        self.timestamps.retry_at_ns = self._state.now_ns + self._state.settings.retry_ns
 
     def lacks_space(self, reply: BatchExecuted) -> str:
         """What the master said, if its disk is full and another master should be tried; the batch is run there again."""
@@ -318,7 +265,7 @@ class WritePath:
                 refusals.append(Refuse(request.request_id, outcome, batch.master))
             else:
                 again.append(request)
-        self.pending.extendleft(reversed(again))
+        self.waiting.put_back(again)
         if refusals:
             # a refusal is a read of the master's rows: true only if the epoch is still ours
             self._reads.confirm_refusals(tuple(refusals), min(r.deadline_ns for _, r in batch.requests))
@@ -349,12 +296,12 @@ class WritePath:
         if batch.change is not None:
             self.changes.take_back(batch)
         else:
-            self.pending.extendleft(reversed(batch.unanswered()))
+            self.waiting.put_back(batch.unanswered())
 
     def serve(self) -> None:
         """A new epoch serves: settle the held batch, then go on."""
         state = self._state
-        self.timestamps.skip_to(state.window.end.position.timestamp)
+        self.waiting.timestamps.skip_to(state.window.end.position.timestamp)
         self.changes.epoch_began()
         if self.held is not None and self.held.row is not None:
             self.fate_command = state.next_command()
@@ -388,8 +335,7 @@ class WritePath:
         """Another coordinator owns the cluster."""
         state = self._state
         self.hold()
-        while self.pending:
-            state.emit(Fail(self.pending.popleft().request_id, committed=False, reason=self.deposed_reason))
+        self.waiting.fail(self.deposed_reason)
         if self.held is not None:
             for request in self.held.unanswered():
                 state.emit(Fail(request.request_id, committed=None, reason=self.deposed_reason))
@@ -402,9 +348,7 @@ class WritePath:
         """Answer the requests whose deadline has passed: waiting ones are not committed, the others nobody can tell."""
         state = self._state
         self.changes.expire()
-        while self.pending and self.pending[0].deadline_ns <= state.now_ns:
-            reason = "no commit quorum could be had before the deadline; nothing was done"
-            state.emit(Fail(self.pending.popleft().request_id, committed=False, reason=reason))
+        self.waiting.expire()
         for batch in (self.batch, self.next, self.held):
             if batch is None or not 0 < batch.next_deadline_ns <= state.now_ns:
                 continue
@@ -417,13 +361,14 @@ class WritePath:
 
     @property
     def wake_at_ns(self) -> int | None:
-        times = [self.pending[0].deadline_ns] if self.pending else []
+        waiting = self.waiting
+        times = [waiting.requests[0].deadline_ns] if waiting.requests else []
         times += [
             batch.next_deadline_ns for batch in (self.batch, self.next, self.held) if batch and batch.next_deadline_ns
         ]
-        waits = bool(self.pending or self.changes.pending)
-        if waits and self.batch is None and self.timestamps.retry_at_ns > self._state.now_ns:
-            times.append(self.timestamps.retry_at_ns)
+        waits = bool(waiting.requests or self.changes.pending)
+        if waits and self.batch is None and waiting.timestamps.retry_at_ns > self._state.now_ns:
+            times.append(waiting.timestamps.retry_at_ns)
         times += [] if self.changes.wake_at_ns is None else [self.changes.wake_at_ns]
         return min(times, default=None)
 

@@ -208,7 +208,7 @@ def is_at_rest(world: World) -> bool:
         and not replicator.writes.changes.pending
         and not any(server.node.damaged for server in world.servers.values())
         and replicator.writes.batch is None
-        and not replicator.writes.pending
+        and not replicator.writes.waiting.requests
     )
 
 

@@ -523,7 +523,7 @@ def test_a_request_that_was_answered_at_its_deadline_is_not_answered_again_by_it
     assert answer.committed is None
     bench.settle()  # the batch is rolled back and its refusals are confirmed; the bench refuses a second answer
     assert bench.answers[write] is answer
-    assert not bench.replicator.writes.pending
+    assert not bench.replicator.writes.waiting.requests
 
 
 def test_a_request_that_was_answered_at_its_deadline_is_not_run_again_beside_a_disturbed_one() -> None:
@@ -615,7 +615,7 @@ def test_a_held_batch_that_the_log_does_not_reach_back_to_is_unknown_and_not_run
     answer = bench.answers[write]
     assert isinstance(answer, Fail)
     assert answer.committed is None
-    assert not bench.replicator.writes.pending
+    assert not bench.replicator.writes.waiting.requests
 
 
 def test_nothing_new_is_run_before_the_fate_of_the_held_batch_is_known() -> None:
