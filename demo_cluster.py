@@ -131,7 +131,7 @@ async def _interrupt(process: asyncio.subprocess.Process) -> None:
         except ProcessLookupError:
             return  # it has ended by itself
         except TimeoutError:
-            continue
+            continue  # it did not heed SIGINT: SIGKILL is next
         return
 
 

@@ -141,7 +141,7 @@ def test_a_test_run_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> N
     code = (
         "import pathlib, sys, time\nsys.path.insert(1, 'tests/integration')\nfrom cluster_handle import private_cluster\n"
         "with private_cluster(pathlib.Path(sys.argv[1]), only=['replica-1']):\n"
-        "    print('up', flush=True)\n    time.sleep(600)\n"
+        "    print('up', flush=True)\n    time.sleep(600)\n"  # until it is killed
     )
     with subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None

@@ -65,7 +65,7 @@ def _command(cluster_dir: Path, *argv: str) -> "subprocess.CompletedProcess[str]
     )
 
 
-WAIT = "print(flush=True); import time; time.sleep(60)"
+WAIT = "print(flush=True); import time; time.sleep(60)"  # until it is ended
 
 
 def test_a_server_that_crashes_at_every_start_is_given_up(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ async def count_rows(cluster: StandInCluster, written: int) -> Stage:
     stage = stage_of(cluster)
     for number in range(1, written + 1):
         stage.clients.tally.acknowledge(f"demo-{number}", number, sent_at_s=number, answered_at_s=number)
-    stage.writing = asyncio.create_task(asyncio.sleep(0))
+    stage.writing = asyncio.create_task(asyncio.sleep(0))  # a task that ends by itself
     watching = asyncio.create_task(stage.watch.run())
     try:
         await demo_story.rows_are_counted(stage)
