@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -679,6 +679,19 @@ LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_
 """libuv reads a socket many times in one turn."""
 
 
+def run_with(
+    reader: NodeReader,
+    take: Callable[[NodeReader], Coroutine[Any, Any, None]],
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def take_and_close() -> None:
+        with contextlib.closing(reader):
+            await take(reader)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(take_and_close())
+
+
 @LOOPS
 def test_a_stream_has_any_number_of_rows_and_keeps_little_of_them(
     server: OneMySQL, new_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -701,12 +714,7 @@ def test_a_stream_has_any_number_of_rows_and_keeps_little_of_them(
         assert (await again.rows(), await again.rows()) == ([(1,)], [])
         again.close()
 
-    async def take_and_close() -> None:
-        with contextlib.closing(server.reader(rows_max=10, bytes_max=1000)) as reader:
-            await take(reader)
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(take_and_close())
+    run_with(server.reader(rows_max=10, bytes_max=1000), take, new_loop)
 
 
 @LOOPS
@@ -726,12 +734,7 @@ def test_a_streamed_row_may_be_larger_than_a_read_of_the_connection(
         assert (await again.rows(), await again.rows()) == ([("y" * 2_000_000,)], [])
         again.close()
 
-    async def take_and_close() -> None:
-        with contextlib.closing(server.reader()) as reader:
-            await take(reader)
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(take_and_close())
+    run_with(server.reader(), take, new_loop)
 
 
 async def test_a_stream_whose_statement_fails_half_way_says_so(server: OneMySQL) -> None:

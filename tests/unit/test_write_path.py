@@ -220,6 +220,14 @@ def kept(bench: Bench) -> list[list[str]]:
     return [[entry.sql for entry in bench.nodes[name].data] for name in NAMES]
 
 
+def assert_each_is_run_once_after_an_election(bench: Bench, first: int, second: int) -> None:
+    bench.election()
+    bench.settle()
+    assert isinstance(bench.answers[first], Acknowledge)
+    assert isinstance(bench.answers[second], Acknowledge)
+    assert kept(bench) == [["first", "second"]] * 4
+
+
 def test_what_waits_is_sent_to_the_master_right_behind_the_commit_and_runs_on_what_was_committed() -> None:
     bench, first, (second, third) = committing("second", "third")
     assert [type(effect) for effect in bench.sent if effect.node == MASTER] == [CommitBatch, ExecuteBatch]
@@ -265,11 +273,7 @@ def test_what_ran_behind_a_commit_whose_answer_was_lost_is_run_once() -> None:
     commit, executed = bench.take(CommitBatch, MASTER), bench.take(ExecuteBatch, MASTER)
     bench.fail(commit)
     bench.fail(executed)
-    bench.election()
-    bench.settle()
-    assert isinstance(bench.answers[first], Acknowledge)
-    assert isinstance(bench.answers[second], Acknowledge)
-    assert kept(bench) == [["first", "second"]] * 4
+    assert_each_is_run_once_after_an_election(bench, first, second)
 
 
 def test_what_could_not_be_sent_behind_a_commit_costs_the_master_its_place_and_is_run_once() -> None:
@@ -280,11 +284,7 @@ def test_what_could_not_be_sent_behind_a_commit_costs_the_master_its_place_and_i
     bench.lose(ExecuteBatch, MASTER)
     assert not bench.serving
     bench.reply(commit, BatchCommitted())
-    bench.election()
-    bench.settle()
-    assert isinstance(bench.answers[first], Acknowledge)
-    assert isinstance(bench.answers[second], Acknowledge)
-    assert kept(bench) == [["first", "second"]] * 4
+    assert_each_is_run_once_after_an_election(bench, first, second)
 
 
 def test_nothing_is_sent_behind_a_commit_where_a_schema_change_waits_or_a_switchover() -> None:
