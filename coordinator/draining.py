@@ -72,9 +72,13 @@ class Draining:
             try:
                 await self._app(scope, receive, partial(self._send, send))
             finally:
-                self._in_flight -= 1
-                if self._is_stopping and not self._in_flight:
-                    self._finish()
+                self._ended()
+
+    def _ended(self) -> None:
+        """One that was in flight."""
+        self._in_flight -= 1
+        if self._is_stopping and not self._in_flight:
+            self._finish()
 
     def _send(self, send: Send, message: Message) -> Awaitable[None]:
         if self._is_stopping and message["type"] == "http.response.start":

@@ -117,34 +117,34 @@ class Driver:
 
     # ------------------------------------------------------------------------------------------ outside
 
-    async def write(
+    def write(
         self, statements: tuple[RequestStatement, ...], schema_version: int = 0, row_schema: int = 0
-    ) -> WriteAnswer:
+    ) -> asyncio.Future[WriteAnswer]:
         """One request. Resolves when its fate is known or its deadline has passed. The versions are those of a Request."""
-        self._last_id += 1
         deadline_ns = time.monotonic_ns() + self._deadline_ns
-        return await self._send(Request(self._last_id, statements, deadline_ns, False, schema_version, row_schema))
+        return self._arrives(Request(self._next_id(), statements, deadline_ns, False, schema_version, row_schema))
 
-    async def change_schema(self, sql: str) -> WriteAnswer:
+    def change_schema(self, sql: str) -> asyncio.Future[WriteAnswer]:
         """Resolves when the schema change was made or refused, or its deadline has passed: that may be long."""
-        self._last_id += 1
         deadline_ns = time.monotonic_ns() + self._change_deadline_ns
         change = (RequestStatement(sql),)
-        return await self._send(Request(self._last_id, change, deadline_ns, changes_schema=True))
+        return self._arrives(Request(self._next_id(), change, deadline_ns, changes_schema=True))
 
-    async def _send(self, request: Request) -> WriteAnswer:
+    def _arrives(self, request: Request) -> asyncio.Future[WriteAnswer]:
+        """A future, and no coroutine around it: each one in a chain of them is woken in vain. It is forgotten when it is told;
+        every request is told once, whether or not somebody still waits."""
         future: asyncio.Future[WriteAnswer]
         future = self._waiting[request.request_id] = asyncio.get_running_loop().create_future()
         self.dispatch(WriteArrived(request))
-        try:
-            return await future
-        finally:
-            self._waiting.pop(request.request_id, None)
+        return future
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
 
     async def read_leave(self, deadline_ns: int, need: ReadNeed) -> ReadAllowed | ReadRefused:
         """Resolves when the read may run, and where. Follow it with `read_finished`."""
-        self._last_id += 1
-        read_id = self._last_id
+        read_id = self._next_id()
         future: asyncio.Future[ReadAllowed | ReadRefused]
         future = self._readers[read_id] = asyncio.get_running_loop().create_future()
         self.dispatch(ReadArrived(read_id, deadline_ns, need))
@@ -239,7 +239,7 @@ class Driver:
         answers = self._answers
         for _ in range(min(ANSWERS_AT_ONCE, len(answers))):
             answer = answers.popleft()
-            self._tell(self._waiting.get(answer.request_id), answer)
+            self._tell(self._waiting.pop(answer.request_id, None), answer)
         self._is_telling = bool(answers)
         if answers:
             asyncio.get_running_loop().call_soon(self._tell_some)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from errors import bad_request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from whole_requests import WholeRequest, lines_of
 
 ARRIVAL_S = 30.0
 """From a request's first byte (or from the connection's beginning) to its last one."""
@@ -65,14 +66,73 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._overdue: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        is_plain = not self.access_log and self.limit_concurrency is None
+        self._takes_whole = getattr(self.app, "takes_whole", None) if is_plain else None
+        self._whole_body: bytes | None = None
+        """Of a request that may come whole, while its last byte has not come."""
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        self.connection = transport
         self.transport = JoiningTransport(transport, self.loop)  # type: ignore[assignment]  # it is one but for its class
         self._overdue = self.loop.call_later(self.arrival_s, self._give_up)
 
+    @property
+    def default_lines(self) -> bytes:
+        """The server's own headers, as they are written. It has new ones each second: the date."""
+        headers = self.server_state.default_headers
+        if headers is not self._default_headers:
+            self._default_headers = headers
+            self._default_lines = lines_of(headers)
+        return self._default_lines
+
+    def on_headers_complete(self) -> None:
+        if (
+            self._takes_whole is not None
+            and self._takes_whole(self.url, self.headers)
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and not self.expect_100_continue
+            and not self.parser.should_upgrade()
+        ):
+            self._whole_body = b""
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._whole_body == b"":
+            self._whole_body = body
+            return
+        self._take_uvicorns_way()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        body, self._whole_body = self._whole_body, None
+        if body is None:
+            super().on_message_complete()
+            return
+        before = self.cycle
+        request: Any = WholeRequest(self, body, keep_alive=self.parser.should_keep_alive())
+        self.cycle = request
+        if before is None or before.response_complete:
+            self._start_asgi_task(request, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((request, self.app))
+
+    def _take_uvicorns_way(self) -> None:
+        """A request that comes in parts. Does nothing for one that is on that way."""
+        if self._whole_body is not None:
+            body, self._whole_body = self._whole_body, None
+            super().on_headers_complete()
+            super().on_body(body)
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if not self.transport.is_closing():
+            self._take_uvicorns_way()
         cycle = self.cycle
         if cycle is None or (cycle.response_complete and not cycle.more_body):
             self._head_bytes += len(data)

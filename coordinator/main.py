@@ -5,8 +5,9 @@ protocol.
 import gc
 import os
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import coordinator_points as points
 import crash_point
@@ -17,11 +18,14 @@ from access import Access, access_from_environment
 from composition import Coordinator
 from config import CoordinatorSettings
 from crash_point import ConnectionCut
-from draining import Draining
 from fastapi import FastAPI
 from http_routes import create_api
 from query_endpoint import QUERY_PATHS, Receive, Scope, Send
+from query_request import are_lines_wanted
 from route_answers import DESCRIPTION
+from whole_requests import DrainingWhole, Headers, WholeAnswer, WholeRequest
+
+WHOLE_TARGETS = frozenset(path.encode() for path in QUERY_PATHS)
 
 
 class Application:
@@ -46,6 +50,12 @@ class Application:
                     pass  # or the server, which was given no response, would make one up
         else:
             await self.api(scope, receive, send)
+
+    def takes_whole(self, target: bytes, headers: Headers) -> bool:
+        return target in WHOLE_TARGETS and not are_lines_wanted(headers)
+
+    def answer_whole(self, request: WholeRequest) -> Coroutine[Any, Any, WholeAnswer | None]:
+        return self._running().query.answer_whole(request)
 
     def stop_waiting(self) -> None:
         """The process is to end soon: who waits for something long is told how far it is, and who only looks on is sent away."""
@@ -81,4 +91,4 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 service_log.set_up("coordinator")
 crash_point.arm(points.POINTS, os.environ)
 application = Application(access_from_environment("coordinator", "ACCESS_TOKENS"))
-app = Draining(application, msgspec.json.encode(errors.stopping().body()), application.stop_waiting)
+app = DrainingWhole(application, msgspec.json.encode(errors.stopping().body()), application.stop_waiting)

@@ -9,10 +9,10 @@ second on one core, which is less than the cluster commits. The routes stay in t
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import crash_point
 import errors
@@ -45,8 +45,8 @@ from query_request import LONG_TEXT_CHARS, PLAIN_HEAD, BatchStatement, RequestHe
 from query_writes import QueryWrites
 from result_rows import PLAIN, RowFormat
 from row_lines import RowLines
-from security_headers import SECURITY_HEADERS
 from traffic import CLIENT_GONE, OK, Traffic
+from whole_requests import HEADERS, Headers, WholeAnswer, WholeRequest
 
 from adapters.mysql_session import StatementResult
 from adapters.schema_reader import SchemaReader
@@ -67,8 +67,19 @@ log = logging.getLogger("coordinator")
 
 Watch = Callable[[], AbstractContextManager[None]]
 """Makes what stands around a read."""
-_HEADERS = ((b"content-type", b"application/json"), *SECURITY_HEADERS)
 _encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+class Asked(NamedTuple):
+    """One request, by whichever door it came."""
+
+    path: str
+    headers: Headers
+    client: tuple[str, int] | None
+    receive: Receive
+    send: Send | None
+    body: bytes | None = None
+    """None: it is still to be received."""
 
 
 class QueryEndpoint:
@@ -101,33 +112,53 @@ class QueryEndpoint:
         self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI door."""
+        """The ASGI door: for what comes in parts, or is to go out in parts."""
+        answer = await self._answered(Asked(scope["path"], scope["headers"], scope.get("client"), receive, send))
+        if answer is not None:
+            length = (b"content-length", b"%d" % len(answer.body))
+            headers = [*HEADERS, *answer.headers, length]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": answer.body})
+
+    def answer_whole(self, request: WholeRequest) -> Coroutine[Any, Any, WholeAnswer | None]:
+        """The other door."""
+        path = request.target.decode()
+        return self._answered(Asked(path, request.headers, request.client, request.receive, None, request.body))
+
+    async def _answered(self, asked: "Asked") -> WholeAnswer | None:
+        """None: it was sent, or there is nobody to be answered."""
         began_ns = time.perf_counter_ns()
         visit = self._admission.visit()
         outcome, error = OK, None
         try:
-            head = head_of(scope["headers"], self._tokens)
+            head = head_of(asked.headers, self._tokens)
             with visit:
-                data = await self._body(receive, visit)
-                if scope["path"] == EXPLAIN_PATH:
+                data = asked.body
+                if data is None:
+                    data = await self._body(asked.receive, visit)
+                else:
+                    visit.take(len(data))
+                    self._check_size(len(data))
+                if asked.path == EXPLAIN_PATH:
                     visit.kind = "explain"
                     answer: Answer | RowLines = await self.explain(data)
                 else:
-                    answer = await self.answer(data, head, visit, partial(self._watches.around, receive))
+                    answer = await self.answer(data, head, visit, partial(self._watches.around, asked.receive))
                 if isinstance(answer, RowLines):
+                    assert asked.send is not None, "who asks for lines comes by ASGI's door"
                     give_up_at = asyncio.get_running_loop().time() + self._stream_timeout_s
-                    with self._watches.around(receive):
-                        await answer.send(send, give_up_at)
-                    return
-            status, headers, body = 200, [], answer
+                    with self._watches.around(asked.receive):
+                        await answer.send(asked.send, give_up_at)
+                    return None
+            return WholeAnswer(200, request_ids.header(), _encode(answer))
         except ClientGone:
             outcome = CLIENT_GONE
-            return
+            return None
         except ClientTooSlow:
             outcome = CLIENT_GONE
             # what is left of its answer would wait in our memory for as long as it likes
-            crash_point.hang_up(scope["client"])
-            return
+            crash_point.hang_up(asked.client)
+            return None
         except QueryError as told:
             error = told
         except asyncio.CancelledError:
@@ -136,20 +167,15 @@ class QueryEndpoint:
         except ConnectionCut:  # a test's crash point
             raise
         except Exception:  # the client is told in words, whatever it was
-            log.exception("%s %s failed in an unforeseen way", scope["method"], scope["path"])
+            log.exception("POST %s failed in an unforeseen way", asked.path)
             error = errors.unforeseen()
         finally:
             if error is not None:
                 outcome = error.kind
             self._traffic.ended(visit.kind, outcome, time.perf_counter_ns() - began_ns)
-        if error is not None:
-            status, headers, body = error.status, _error_headers(error), error.body()
-            self._traffic.refused(error.errno)
-            _tell_failure(scope, error)
-        payload = _encode(body)
-        headers += [*_HEADERS, *request_ids.header(), (b"content-length", b"%d" % len(payload))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": payload})
+        self._traffic.refused(error.errno)
+        _tell_failure(asked.path, error)
+        return WholeAnswer(error.status, [*_error_headers(error), *request_ids.header()], _encode(error.body()))
 
     async def _body(self, receive: Receive, visit: Visit) -> bytes:
         body = b""
@@ -160,13 +186,13 @@ class QueryEndpoint:
             part: bytes = message.get("body", b"")
             visit.take(len(part))
             body += part
-            if len(body) > self._body_bytes_max:
-                # the server reads the rest, and forgets it
-                raise errors.bad_request(
-                    413, f"the request is larger than {self._body_bytes_max} bytes: send it in parts"
-                )
+            self._check_size(len(body))  # the server reads the rest, and forgets it
             if not message.get("more_body"):
                 return body
+
+    def _check_size(self, size: int) -> None:
+        if size > self._body_bytes_max:
+            raise errors.bad_request(413, f"the request is larger than {self._body_bytes_max} bytes: send it in parts")
 
     async def answer(
         self, data: bytes, head: RequestHead = PLAIN_HEAD, visit: Visit = NOBODYS, watch: Watch = nullcontext
@@ -209,7 +235,8 @@ class QueryEndpoint:
         refusal: QueryError | None = None
         try:
             statement = await self._parse(text)
-            await self._writes.judge([statement], time.monotonic_ns() + self._deadline_ns)
+            if statement.rests_on_schema:
+                await self._writes.judge([statement], time.monotonic_ns() + self._deadline_ns)
         except QueryError as error:
             if error.kind == "unavailable":
                 raise
@@ -296,12 +323,12 @@ def check_in_batch(statement: Statement) -> None:
         raise refused(Refused("beside writes only tables can be read: send it as a request of its own", UNSUPPORTED))
 
 
-def _tell_failure(scope: Scope, error: QueryError) -> None:
+def _tell_failure(path: str, error: QueryError) -> None:
     """An error has an identity in any case, by which a client can ask what it was; and is logged where it is not the client's."""
     if not request_ids.current():
         request_ids.take(b"")
     if error.status >= request_ids.FAILED:
-        log.warning("%s %s: %d: %s", scope["method"], scope["path"], error.status, error.message)
+        log.warning("POST %s: %d: %s", path, error.status, error.message)
 
 
 def _error_headers(error: QueryError) -> list[tuple[bytes, bytes]]:

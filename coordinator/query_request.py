@@ -48,9 +48,21 @@ def head_of(headers: Sequence[tuple[bytes, bytes]], tokens: Tokens | None = None
             head = head._replace(key=check_key(value.decode("latin-1")))
         elif name == request_ids.HEADER:
             request_ids.take(value)
-        elif name == b"accept" and value != ANYTHING and row_lines.are_wanted(value):
+        elif name == b"accept" and wants_lines(value):
             head = head._replace(as_lines=True)
     return head if tokens is None else head._replace(role=_role_in(headers, tokens))
+
+
+def are_lines_wanted(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether the answer to a read is to come as lines."""
+    for name, value in headers:  # noqa: SIM110 (on the hot path, any() takes three times as long)
+        if name == b"accept" and wants_lines(value):
+            return True
+    return False
+
+
+def wants_lines(accept: bytes) -> bool:
+    return accept != ANYTHING and row_lines.are_wanted(accept)
 
 
 def _role_in(headers: Sequence[tuple[bytes, bytes]], tokens: Tokens) -> Role:

@@ -7,11 +7,12 @@ that each is judged by what the one before it left.
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Coroutine
+from typing import Any
 
 import errors
 import msgspec
-from driver import Driver
+from driver import Driver, WriteAnswer
 from exactly_once import DUPLICATE_ERRNO, ExactlyOnce, First, claim, digest_of
 from long_work import in_steps
 from made_values import random_seed, with_values
@@ -38,8 +39,6 @@ class QueryWrites:
 
     async def judge(self, statements: list[Statement], deadline_ns: int) -> int:
         """The version of the schema that the statements were found exact by; 0 if they rest on none. Raises QueryError."""
-        if not any(statement.rests_on_schema for statement in statements):
-            return 0
         try:
             catalogue = self._schema.at_hand() or await self._schema.catalogue(deadline_ns)
         except SchemaUnknown as unknown:
@@ -54,19 +53,24 @@ class QueryWrites:
                     raise error from refusal
         return catalogue.version
 
-    async def write(
+    def write(
         self, statements: list[Statement], expected: list[int | None], key: str | None, *, is_batch: bool
-    ) -> Acknowledge | Refuse | First:
+    ) -> Coroutine[Any, Any, Acknowledge | Refuse | First]:
         """As one request: all of it or nothing. With a key: once. Raises QueryError."""
         if key is None:
-            return await self._completed(self._send(statements, expected, ()))
+            return self._send(statements, expected, ())
+        return self._send_once(statements, expected, key, is_batch=is_batch)
+
+    async def _send_once(
+        self, statements: list[Statement], expected: list[int | None], key: str, *, is_batch: bool
+    ) -> Acknowledge | Refuse | First:
         if statements[0].kind is Kind.SCHEMA_CHANGE:
             reason = "a schema change takes no Idempotency-Key: write CREATE TABLE IF NOT EXISTS, DROP TABLE IF EXISTS"
             raise refused(Refused(reason, UNSUPPORTED))
         parts = [(each.text, count) for each, count in zip(statements, expected, strict=True)]
         digest = digest_of(parts, is_batch=is_batch)
         with self._once.under_way(key):
-            answer = await self._completed(self._send(statements, expected, (claim(key, digest),)))
+            answer = await self._send(statements, expected, (claim(key, digest),))
             if isinstance(answer, Acknowledge):
                 return msgspec.structs.replace(answer, results=answer.results[1:])
             error = answer.error
@@ -77,15 +81,43 @@ class QueryWrites:
 
     async def _send(
         self, statements: list[Statement], expected: list[int | None], before: tuple[RequestStatement, ...]
-    ) -> Acknowledge | Refuse | Fail:
-        """`before`: of our own, in front of the client's."""
+    ) -> Acknowledge | Refuse:
+        """`before`: of our own, in front of the client's. Raises QueryError where the cluster could not do it."""
         deadline_ns = time.monotonic_ns() + self._deadline_ns
-        if statements[0].kind is Kind.SCHEMA_CHANGE:
-            async with self._schema_changes:
+        try:
+            if statements[0].kind is Kind.SCHEMA_CHANGE:
+                answer = await self._change_schema(statements, deadline_ns)
+            else:
+                request, row_schema = self._request(statements, expected, before, deadline_ns)
+                while True:
+                    version = await self.judge(statements, deadline_ns) if rest_on_schema(statements) else 0
+                    answer = await self._driver.write(request, version, row_schema)
+                    if not isinstance(answer, Stale):
+                        break
+                    if time.monotonic_ns() > deadline_ns:
+                        raise errors.unavailable("the schema changes all the time", False)
+        except asyncio.CancelledError as stopped:
+            # it may be in the log already, and then it will be made
+            raise errors.cut_off("unknown") from stopped
+        if isinstance(answer, Fail):
+            raise failed(answer)
+        assert not isinstance(answer, Stale)
+        return answer
+
+    async def _change_schema(self, statements: list[Statement], deadline_ns: int) -> WriteAnswer:
+        async with self._schema_changes:
+            if rest_on_schema(statements):
                 await self.judge(statements, time.monotonic_ns() + self._deadline_ns)
-                changed = await self._driver.change_schema(statements[0].text)
-            assert not isinstance(changed, Stale)  # it was sent without a version
-            return changed
+            return await self._driver.change_schema(statements[0].text)
+
+    def _request(
+        self,
+        statements: list[Statement],
+        expected: list[int | None],
+        before: tuple[RequestStatement, ...],
+        deadline_ns: int,
+    ) -> tuple[tuple[RequestStatement, ...], int]:
+        """What is sent, and by which version of the schema rows may be merged in it."""
         parts, row_schema = list(before), 0
         for statement, expected_rows in zip(statements, expected, strict=True):
             row_at, version = self._row_at(statement, deadline_ns)
@@ -94,13 +126,7 @@ class QueryWrites:
             seed = random_seed() if statement.uses_random else 0
             is_read = statement.kind is Kind.READ
             parts.append(RequestStatement(text, statement.inserts, seed, row_at, is_read, expected_rows))
-        request = tuple(parts)
-        while True:
-            answer = await self._driver.write(request, await self.judge(statements, deadline_ns), row_schema)
-            if not isinstance(answer, Stale):
-                return answer
-            if time.monotonic_ns() > deadline_ns:
-                raise errors.unavailable("the schema changes all the time", False)
+        return tuple(parts), row_schema
 
     def _row_at(self, statement: Statement, deadline_ns: int) -> tuple[int, int]:
         """Where the row begins by which it may be executed together with its like, and by which version of the schema; (0, 0):
@@ -112,14 +138,6 @@ class QueryWrites:
             return 0, 0
         return statement.row_at, catalogue.version
 
-    @staticmethod
-    async def _completed(sending: Awaitable[Acknowledge | Refuse | Fail]) -> Acknowledge | Refuse:
-        """Raises QueryError where the cluster could not do it."""
-        try:
-            answer = await sending
-        except asyncio.CancelledError as stopped:
-            # it may be in the log already, and then it will be made
-            raise errors.cut_off("unknown") from stopped
-        if isinstance(answer, Fail):
-            raise failed(answer)
-        return answer
+
+def rest_on_schema(statements: list[Statement]) -> bool:
+    return any(statement.rests_on_schema for statement in statements)

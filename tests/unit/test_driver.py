@@ -71,10 +71,10 @@ async def test_many_answers_are_told_in_several_turns_and_in_order_so_that_other
 
 async def test_answers_of_a_later_step_come_behind_those_that_are_still_to_be_told() -> None:
     driver = driver_of(AllAtOnce())
-    many = [asyncio.create_task(driver.write((RequestStatement("first"),))) for _ in range(WRITES)]
+    many = [driver.write((RequestStatement("first"),)) for _ in range(WRITES)]
     await asyncio.sleep(0)  # all have arrived
     driver.dispatch(Woken())
-    late = asyncio.create_task(driver.write((RequestStatement("late"),)))
+    late = driver.write((RequestStatement("late"),))
     await asyncio.sleep(0)  # it has arrived
     driver.dispatch(Woken())
     await late
