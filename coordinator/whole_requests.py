@@ -1,7 +1,7 @@
 """Requests that come whole and are answered whole: the short way from the server to the application.
 
 ASGI hands a request over in parts and takes its answer in parts. What that takes of uvicorn and of the wrappers (a scope, a cycle
-with an event, four messages, two regular expressions a header) was a fifth of what a query costs the coordinator. A request that
+with an event, four messages, two regular expressions a header) was a fifth of what a query costs at the door. A request that
 is here as a whole when its head is read, and that the application says it answers in one piece, goes without.
 
 Invariant: nobody can tell by an answer which way its request went. All that is seldom goes uvicorn's way: a body in parts, an
