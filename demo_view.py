@@ -138,7 +138,7 @@ class PlainView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        pass  # nothing is on the screen that would have to be undone
 
     def scene(self, title: str) -> None:
         self._print(f"\n{title}")
@@ -151,7 +151,7 @@ class PlainView:
             self._print(" " * len(self._stamp()) + line)
 
     def draw(self, snapshot: Snapshot) -> None:
-        pass
+        pass  # lines are said as they come, and nothing is drawn
 
     def _stamp(self) -> str:
         return f"[{time.monotonic() - self._began_s:5.1f} s] "

@@ -75,7 +75,7 @@ class ClientWatch:
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
-            pass
+            pass  # what else may come is nothing to us
         self._is_gone = True
         assert self._task is not None
         self._task.cancel()

@@ -97,7 +97,7 @@ class Draining:
     async def _refuse(self, receive: Receive, send: Send) -> None:
         # to the end of the body: a connection that is closed before is reset, and the client may never see why
         while (message := await receive())["type"] == "http.request" and message.get("more_body"):
-            pass
+            pass  # the part is dropped
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(self._refusal)),

@@ -270,7 +270,7 @@ class Replicator:
             case Admitted():
                 node.copy_note, node.copy_note_is_ours = "", False
                 if self.election.admitted(command):
-                    pass
+                    pass  # the election has taken it
                 elif node.state is NodeState.MATCHING:
                     self.shipping.named(node)
                 elif node.state is NodeState.DIVERGED:

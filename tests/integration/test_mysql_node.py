@@ -583,7 +583,7 @@ async def open_stream(reader: NodeReader, sql: str) -> StreamedResult:
 
 async def all_rows(stream: StreamedResult) -> None:
     while await stream.rows():
-        pass
+        pass  # the rows are taken, and nobody looks at them
 
 
 DIGITS = "(VALUES ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7), ROW(8), ROW(9))"

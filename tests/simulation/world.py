@@ -218,7 +218,7 @@ class World:
             case ReadAllowed():
                 self._read_at(coordinator, effect)
             case ReadRefused():
-                pass
+                pass  # this reader asks no more
             case RequestTimestamps():
                 self._grant(coordinator, effect)
             case SnapshotsTaken():

@@ -150,7 +150,7 @@ class System:
     # what a broken system overrides
 
     def before(self, planned: Planned) -> None:
-        pass
+        pass  # a right one does nothing beforehand
 
     def append(self, planned: Planned, micro: Append) -> None:
         self.effect_of[micro] = len(self.effects) - 1

@@ -70,10 +70,10 @@ class StandInCluster:
         return f"http://{name}"
 
     async def refuse_if_taken(self) -> None:
-        pass
+        pass  # nothing listens anywhere
 
     async def up(self, say: Callable[[str], None]) -> None:
-        pass
+        pass  # nothing is started
 
     async def kill(self, name: str) -> None:
         self._do("kill", name)

@@ -69,7 +69,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """/plain: a body at once; /slow: its body comes in two parts, late; /empty: none."""
     assert scope["type"] == "http"
     while (await receive()).get("more_body"):
-        pass
+        pass  # its body is nothing to the answer
     if scope["path"] == "/slow":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for number in (1, 2):
