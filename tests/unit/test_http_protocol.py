@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
 from http_protocol import HEAD_BYTES_MAX, HttpProtocol, JoiningTransport
+from served_application import Served
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
@@ -88,14 +88,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    config = uvicorn.Config(application, port=0, http=HttpProtocol, lifespan="off", log_level="warning")
-    server = uvicorn.Server(config)
-    serving = asyncio.get_running_loop().create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 (it has no event for that)
-        await asyncio.sleep(0.005)  # looked at again
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    async with Served(application) as port:
+        yield port
 
 
 async def ask(port: int, *requests: bytes, until: bytes) -> bytes:

@@ -2,13 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-import uvicorn
 from crash_point import ConnectionCut
-from http_protocol import HttpProtocol
+from served_application import Served, until
 from whole_requests import HEADERS, DrainingWhole, Headers, WholeAnswer, WholeRequest
 
 BIG = 3 << 20
@@ -69,32 +67,6 @@ class Echo:
         return WholeAnswer(200, [], b"|".join([*told, body]))
 
 
-class Serving:
-    """A real server."""
-
-    def __init__(self, app: Echo, **settings: Any) -> None:
-        self.draining = DrainingWhole(app, REFUSAL)
-        options: dict[str, Any] = {"access_log": False, "proxy_headers": False, "log_level": "critical"} | settings
-        config = uvicorn.Config(self.draining, port=0, http=HttpProtocol, lifespan="off", **options)
-        self.server = uvicorn.Server(config)
-
-    async def __aenter__(self) -> int:
-        self.task = asyncio.get_running_loop().create_task(self.server.serve())
-        await until(lambda: self.server.started)
-        port: int = self.server.servers[0].sockets[0].getsockname()[1]
-        return port
-
-    async def __aexit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        await self.task
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not is_so():  # noqa: ASYNC110 (nobody would set an event)
-            await asyncio.sleep(0.005)  # looked at again
-
-
 def post(body: bytes = b"body", *headers: bytes, target: bytes = b"/query", version: bytes = b"1.1") -> bytes:
     lines = [b"POST %b HTTP/%b" % (target, version), b"Host: x", *headers]
     if not any(header.lower().startswith(b"transfer-encoding") for header in headers):
@@ -152,9 +124,9 @@ ONE_CHUNK, TWO_CHUNKS = b"4\r\nbody\r\n0\r\n\r\n", b"2\r\nbo\r\n2\r\ndy\r\n0\r\n
 async def test_both_ways_answer_alike_byte_for_byte(parts: list[bytes], ways: list[str] | None) -> None:
     """`ways`: None where it rests on how the packets come, or where a request is wrong."""
     short, other = Echo(), Echo(takes_whole=False)
-    async with Serving(short) as port:
+    async with Served(DrainingWhole(short, REFUSAL)) as port:
         answer = await exchange(port, *parts)
-    async with Serving(other) as port:
+    async with Served(DrainingWhole(other, REFUSAL)) as port:
         assert await exchange(port, *parts) == answer
     assert answer.startswith(b"HTTP/1.1 ")
     assert set(other.ways) <= {"uvicorn"}
@@ -163,7 +135,7 @@ async def test_both_ways_answer_alike_byte_for_byte(parts: list[bytes], ways: li
 
 async def test_an_upgrade_is_left_to_uvicorn() -> None:
     app = Echo()
-    async with Serving(app) as port:
+    async with Served(DrainingWhole(app, REFUSAL)) as port:
         answer = await exchange(port, post(b"", b"Connection: upgrade, close", b"Upgrade: other"))
     assert answer.startswith(b"HTTP/1.1 200")
     assert app.ways == ["uvicorn"]
@@ -172,14 +144,14 @@ async def test_an_upgrade_is_left_to_uvicorn() -> None:
 @pytest.mark.parametrize("settings", [{"access_log": True}, {"limit_concurrency": 9}])
 async def test_what_uvicorn_does_for_each_request_is_done_for_each(settings: dict[str, Any]) -> None:
     app = Echo()
-    async with Serving(app, **settings) as port:
+    async with Served(DrainingWhole(app, REFUSAL), **settings) as port:
         assert (await exchange(port, post() + LAST)).count(b"200 OK") == 2
     assert app.ways == ["uvicorn", "uvicorn"]
 
 
 async def test_who_waits_for_its_client_hears_that_it_is_gone() -> None:
     app = Echo()
-    async with Serving(app) as port:
+    async with Served(DrainingWhole(app, REFUSAL)) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(post(b"wait for the end"))
         await until(lambda: bool(app.ways))
@@ -191,7 +163,7 @@ async def test_who_waits_for_its_client_hears_that_it_is_gone() -> None:
 @pytest.mark.parametrize("body", [b"cut", b"fail"])
 async def test_without_an_answer_the_connection_ends_and_nothing_else(body: bytes) -> None:
     app = Echo()
-    async with Serving(app) as port:
+    async with Served(DrainingWhole(app, REFUSAL)) as port:
         assert await exchange(port, post(body)) == b""
         assert b"200 OK" in await exchange(port, LAST)
     assert app.ways == ["whole", "whole"]
@@ -199,7 +171,7 @@ async def test_without_an_answer_the_connection_ends_and_nothing_else(body: byte
 
 async def test_answers_wait_for_a_client_that_does_not_read_and_are_whole_when_it_does() -> None:
     app = Echo()
-    async with Serving(app) as port:
+    async with Served(DrainingWhole(app, REFUSAL)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(post(b"big") * 8 + LAST)
         await until(lambda: len(app.ways) >= 2)
@@ -214,19 +186,20 @@ async def test_answers_wait_for_a_client_that_does_not_read_and_are_whole_when_i
 
 async def test_a_service_that_is_stopping_answers_what_is_in_flight_and_refuses_the_rest_on_either_way() -> None:
     app = Echo()
-    serving = Serving(app)
-    serving.draining._servers_handler = serving.server.handle_exit
-    async with serving as port:
+    draining = DrainingWhole(app, REFUSAL)
+    served = Served(draining)
+    draining._servers_handler = served.server.handle_exit
+    async with served as port:
         app.held.clear()
         in_flight = asyncio.create_task(exchange(port, post(b"wait")))
         await until(lambda: bool(app.ways))
-        serving.draining._terminated()
+        draining._terminated()
         refused = await exchange(port, post())
         assert refused.startswith(b"HTTP/1.1 503")
         assert (b"connection: close" in refused, refused.endswith(REFUSAL)) == (True, True)
-        assert not serving.server.should_exit
+        assert not served.server.should_exit
         app.held.set()
         answer = await in_flight
         assert (answer.startswith(b"HTTP/1.1 200 OK"), b"connection: close" in answer) == (True, True)
-        await serving.task  # it ends as soon as the last is answered
+        await served.task  # it ends as soon as the last is answered
     assert app.ways == ["whole"]
